@@ -1,8 +1,8 @@
 """A rebuild gives what is live, byte for byte, wherever it is cut off and whatever is going on beside it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.eventstore.event import Event, Origin
-from datacollect.eventstore.store import EventStore, Head
+from datacollect.eventstore.store import EventStore, Head, StoredEvent
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
 from datacollect.features.conflicts.tables import conflicts
@@ -234,6 +234,53 @@ async def test_of_two_rebuilds_the_later_one_goes_on(hub: Hub, scope: TenantScop
     outcomes = await asyncio.gather(*(rebuilder(hub, batch=2).rebuild(scope) for _ in range(4)), return_exceptions=True)
     assert all(isinstance(outcome, RebuildTakenOver) or outcome.ok for outcome in outcomes)
     assert (await rebuilder(hub).rebuild(scope)).ok
+    assert await stored(hub, scope) == live
+
+
+class PausingStore:
+    """A store whose reader lets others go on first."""
+
+    def __init__(self, store: EventStore, before: Callable[[int], Awaitable[None]]) -> None:
+        self._store = store
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        await self._before(after)
+        return await self._store.read_rows(view, scope, after=after, limit=limit)
+
+
+async def test_who_takes_over_goes_on_from_where_the_other_one_has_come_meanwhile(hub: Hub, scope: TenantScope) -> None:
+    await live_through(hub, scope, 7)
+    live = await stored(hub, scope)
+    begun, looked, moved, ended = (asyncio.Event() for _ in range(4))
+
+    async def go_first(after: int) -> None:
+        if after == 2:
+            begun.set()
+            await looked.wait()
+        elif after == 6:
+            moved.set()
+            await ended.wait()
+
+    async def look(after: int) -> None:
+        if not looked.is_set():
+            looked.set()
+            await moved.wait()
+
+    first, second = (
+        Rebuilder(hub.db, cast(EventStore, PausingStore(event_store(hub.db), before)), hub.clock, batch=2)
+        for before in (go_first, look)
+    )
+    async with asyncio.timeout(20):
+        going = asyncio.create_task(first.rebuild(scope))
+        await begun.wait()
+        assert (await second.rebuild(scope)).ok
+        ended.set()
+        with pytest.raises(RebuildTakenOver):
+            await going
     assert await stored(hub, scope) == live
 
 

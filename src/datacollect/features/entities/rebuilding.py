@@ -161,6 +161,19 @@ class Rebuilder:
     async def _begin(self, scope: TenantScope, purpose: str, followers: Sequence[Follower]) -> "_Work":
         """Go on from the checkpoint if there is one that fits, else from the beginning with empty tables."""
         made_by = f"{purpose} {rules_tag(self._upcasters)}"
+        checkpoint = None
+        while checkpoint is None:
+            checkpoint = await self._claim(scope, made_by)
+        if not checkpoint.is_whole:
+            await self._discard(scope, checkpoint)
+            checkpoint = replace(checkpoint, position=0)
+            async with self._database.transaction(scope) as tx:
+                await rebuilt.move(tx, scope, checkpoint, now=self._clock.now())
+        return _Work(scope, checkpoint, followers)
+
+    async def _claim(self, scope: TenantScope, made_by: str) -> Checkpoint | None:
+        """The checkpoint to go on from, or a discarded one where there is none that fits; None if what was found has moved
+        meanwhile, and it is to be looked for again."""
         async with self._database.reading(scope) as view:
             if await self._store.head(view, scope) is None:
                 raise _no_log()
@@ -172,13 +185,8 @@ class Rebuilder:
             if await self._store.hold(tx, scope) is None:
                 raise _no_log()
             if found is not None and fits:
-                return _Work(scope, await rebuilt.take_over(tx, scope, found, now=now), followers)
-            checkpoint = await rebuilt.begin(tx, scope, found, made_by, now=now)
-        await self._discard(scope, checkpoint)
-        checkpoint = replace(checkpoint, position=0)
-        async with self._database.transaction(scope) as tx:
-            await rebuilt.move(tx, scope, checkpoint, now=self._clock.now())
-        return _Work(scope, checkpoint, followers)
+                return await rebuilt.take_over(tx, scope, found, now=now)
+            return await rebuilt.begin(tx, scope, found, made_by, now=now)
 
     async def _is_in_log(self, view: Reading, scope: TenantScope, found: Checkpoint) -> bool:
         """Whether the log still is, up to the checkpoint, what it was made from."""

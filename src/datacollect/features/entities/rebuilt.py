@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.database import Dialect
@@ -73,11 +73,13 @@ async def begin(tx: Tx, scope: TenantScope, found: Checkpoint | None, made_by: s
     return new
 
 
-async def take_over(tx: Tx, scope: TenantScope, found: Checkpoint, *, now: Millis) -> Checkpoint:
-    """Go on with a rebuild; whoever was at work on it notices at the next step."""
+async def take_over(tx: Tx, scope: TenantScope, found: Checkpoint, *, now: Millis) -> Checkpoint | None:
+    """Go on with a rebuild; whoever was at work on it notices at the next step. None if it is not where it was found: the
+    tables hold more than what is told here, and who went on from here would apply that twice."""
     mine = replace(found, id=new_guid())
-    await _replace(tx, scope, found, **_values(mine, now))
-    return mine
+    unmoved = (rebuilds.c.position == found.position) & (rebuilds.c.chain_hash == found.chain_hash)
+    taken = update(rebuilds).where(_is(scope, found), unmoved).values(**_values(mine, now))
+    return mine if (await tx.execute(taken)).rowcount == 1 else None
 
 
 async def move(tx: Tx, scope: TenantScope, checkpoint: Checkpoint, *, now: Millis) -> None:
@@ -86,15 +88,17 @@ async def move(tx: Tx, scope: TenantScope, checkpoint: Checkpoint, *, now: Milli
 
 
 async def remove_checkpoint(tx: Tx, scope: TenantScope, checkpoint: Checkpoint) -> None:
-    mine = (rebuilds.c.tenant_id == scope.tenant_id) & (rebuilds.c.id == checkpoint.id)
-    await tx.execute(delete(rebuilds).where(mine))
+    await tx.execute(delete(rebuilds).where(_is(scope, checkpoint)))
 
 
 async def _replace(tx: Tx, scope: TenantScope, checkpoint: Checkpoint, **values: Any) -> None:
     """Raises `RebuildTakenOver` when the checkpoint is somebody else's by now."""
-    mine = (rebuilds.c.tenant_id == scope.tenant_id) & (rebuilds.c.id == checkpoint.id)
-    if (await tx.execute(update(rebuilds).where(mine).values(**values))).rowcount != 1:
+    if (await tx.execute(update(rebuilds).where(_is(scope, checkpoint)).values(**values))).rowcount != 1:
         raise RebuildTakenOver()
+
+
+def _is(scope: TenantScope, checkpoint: Checkpoint) -> ColumnElement[bool]:
+    return (rebuilds.c.tenant_id == scope.tenant_id) & (rebuilds.c.id == checkpoint.id)
 
 
 def _values(checkpoint: Checkpoint, now: Millis) -> dict[str, Any]:
