@@ -58,7 +58,10 @@ from datacollect.http.pages import router as pages
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
+from datacollect.jobs import going_round
 from datacollect.kernel.clock import Clock
+from datacollect.kernel.errors import Unavailable
+from datacollect.logs import reason_of
 from datacollect.objects import StorageUnavailable
 from datacollect.settings import Settings
 
@@ -127,6 +130,12 @@ _ANOTHER_STORAGE = (
 
 _STORAGE_SECONDS = 5
 """A store that takes the question and does not answer it would else keep the hub from starting for as long as it likes."""
+_NOT_IN_LINE = (
+    "Nothing can be stored just now; what can be read is answered. The search index and the look for duplicates catch up some"
+    " minutes after there is room again: docs/how-to/when-something-is-wrong.md."
+)
+
+_ROUND_SECONDS = 300
 
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI would tell whatever OpenTelemetry is set up in the process what exceptions say and where requests went, and so
@@ -182,6 +191,7 @@ async def rounds(hub: Hub) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as going:
         if hub.settings.rounds:
             await going.enter_async_context(CollectRounds(hub.db, hub.clock, programs_with_attachments).running())
+            await going.enter_async_context(LateStart(hub).running())
             await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
         yield
 
@@ -203,10 +213,10 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
-    if settings.search_index:
-        await enqueue_missing(hub.db, hub.clock.now)
-    if settings.duplicate_detection:
-        await enqueue_behind(hub.db, hub.clock.now)
+    try:
+        await put_in_line(hub)
+    except Unavailable as error:
+        _log.warning("jobs.not_put_in_line", reason=reason_of(error), help=_NOT_IN_LINE)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(
@@ -216,6 +226,30 @@ async def prepare(hub: Hub) -> None:
                 strict=settings.guessable_passwords_refused,
                 now=hub.clock.now(),
             )
+
+
+async def put_in_line(hub: Hub) -> None:
+    """Have the search index and the look for duplicates catch up with what is stored. Raises `Unavailable`."""
+    if hub.settings.search_index:
+        await enqueue_missing(hub.db, hub.clock.now)
+    if hub.settings.duplicate_detection:
+        await enqueue_behind(hub.db, hub.clock.now)
+
+
+class LateStart:
+    """Does what the start could not do because nothing could be stored, now and then, until it has been possible once."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._is_done = False
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return going_round(self.look, seconds=_ROUND_SECONDS, name="app")
+
+    async def look(self) -> None:
+        if not self._is_done:
+            await put_in_line(self._hub)
+            self._is_done = True
 
 
 async def _open_secrets(hub: Hub) -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
+from structlog.testing import capture_logs
 
+from datacollect.app import LateStart
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.reindexing import enqueue_missing
 from datacollect.features.entities.indexing.state import RULES
@@ -13,6 +15,7 @@ from datacollect.features.entities.indexing.tables import search_indexes, search
 from datacollect.features.tenants.searchable import REINDEX
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
+from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_config, make_event, make_program, push
@@ -153,6 +156,39 @@ async def test_a_program_that_is_not_in_the_index_is_brought_there_when_a_hub_st
     async with hub.db.reading(scope) as view:
         assert (await read_index(view, scope)).has("phone")
         assert await find_active(view, scope, REINDEX) is None
+
+
+_NO_ROOM = (
+    "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$",
+    "CREATE TRIGGER no_room BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION no_room()",
+)
+
+
+async def test_a_hub_that_finds_no_room_for_a_job_starts_and_makes_the_index_later(installation: Installation) -> None:
+    async with installation.running() as (app, client):
+        hub: Hub = app.state.hub
+        if hub.db.dialect == "sqlite":
+            pytest.skip("SQLite's triggers cannot say that the disk is full")
+        admin = await Alone(app, client, installation.clock).admin()
+        scope = system_scope(TenantId(await make_program(admin)))
+        await push(admin, scope.tenant_id, make_event(entity="a", data={"name": "Ana"}))
+        await hub.jobs.drain()
+        async with hub.db.transaction(scope) as tx:
+            await tx.execute(delete(search_indexes).where(search_indexes.c.tenant_id == scope.tenant_id))
+            for statement in _NO_ROOM:
+                await tx.execute(text(statement))
+    with capture_logs() as logged:
+        async with installation.running() as (app, _):
+            assert "jobs.not_put_in_line" in [line["event"] for line in logged]
+            hub = app.state.hub
+            late = LateStart(hub)
+            with pytest.raises(Unavailable):
+                await late.look()
+            async with hub.db.transaction() as tx:
+                await tx.execute(text("DROP TRIGGER no_room ON jobs"))
+            await late.look()
+            await hub.jobs.drain()
+            assert (WORD, "ana") in await terms(hub, scope)
 
 
 async def test_what_other_rules_have_made_is_not_kept_up_but_made_anew(
