@@ -84,7 +84,8 @@ def take_in(
     """Import the attachments of an export. Beside a running hub, too; again is harmless, and goes on where it was cut. Ends with 0 when all are stored, else with 1."""
     settings = load_settings()
     require_data(settings)
-    asyncio.run(import_attachments(settings, TenantId(program or read_manifest(folder)[0]), folder))
+    if not asyncio.run(import_attachments(settings, TenantId(program or read_manifest(folder)[0]), folder)):
+        raise typer.Exit(1)
 
 
 async def _check(

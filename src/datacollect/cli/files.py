@@ -186,12 +186,13 @@ def import_program(
         if attachments is not None:
             read_manifest(attachments)
         imported = asyncio.run(_import(settings, file, as_id))
-        if attachments is not None:
-            asyncio.run(import_attachments(settings, imported.tenant_id, attachments))
+        is_whole = attachments is None or asyncio.run(import_attachments(settings, imported.tenant_id, attachments))
     made = "made" if imported.created else "was there, without events; its config is left as it is"
     typer.echo(
         f"{shown(imported.tenant_id)}: {imported.head.position:,} events, {imported.entities:,} entities; program {made}"
     )
+    if not is_whole:
+        raise typer.Exit(1)
 
 
 async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported:
@@ -233,7 +234,8 @@ async def _require_tables(database: Database) -> None:
         await require_current(database)
 
 
-async def import_attachments(settings: Settings, tenant: TenantId, folder: Path) -> None:
+async def import_attachments(settings: Settings, tenant: TenantId, folder: Path) -> bool:
+    """Whether nothing was in the way of any of them."""
     scope = system_scope(tenant)
     _, count = read_manifest(folder)
     async with closing(open_configured(settings)) as database:
@@ -244,5 +246,9 @@ async def import_attachments(settings: Settings, tenant: TenantId, folder: Path)
                 done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
             except TenantUnknown:
                 raise no_such_program(tenant) from None
+    for message in done.contradicting:
+        typer.echo(f"datacollect: Left out: {message}", err=True)
     before = f"; {done.there_before:,} were there" if done.there_before else ""
-    typer.echo(f"{shown(tenant)}: {done.attachments:,} attachments of {done.size_bytes:,} bytes{before}")
+    deleted = f"; {done.deleted_here:,} are deleted here, and stay so" if done.deleted_here else ""
+    typer.echo(f"{shown(tenant)}: {done.attachments:,} attachments of {done.size_bytes:,} bytes{before}{deleted}")
+    return not done.contradicting

@@ -18,10 +18,12 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-async def attach(client: AsyncClient, program: str, content: bytes, *, entity: str | None = None) -> dict[str, Any]:
+async def attach(
+    client: AsyncClient, program: str, content: bytes, *, entity: str | None = None, guid: str | None = None
+) -> dict[str, Any]:
     answer = await client.post(
         "/api/attachments/upload",
-        data={"entityGuid": entity or new_id(), "configId": program},
+        data={"entityGuid": entity or new_id(), "configId": program} | ({"guid": guid} if guid else {}),
         files={"file": ("photo.jpg", content, "image/jpeg")},
     )
     assert answer.status_code == 201, answer.text

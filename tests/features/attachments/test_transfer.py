@@ -231,14 +231,34 @@ async def test_a_manifest_without_its_end_is_refused(hub: Hub, admin: AsyncClien
             await take_in(hub, program, folder)
 
 
-async def test_another_attachment_of_the_same_guid_stands_in_the_way(
+async def test_what_was_deleted_at_the_target_stays_deleted_and_holds_up_nothing(
     hub: Hub, admin: AsyncClient, program: str, folder: Path
 ) -> None:
-    made = await attach(admin, program, a_photo())
+    made = [await attach(admin, program, a_photo()) for _ in range(3)]
+    gone, kept, late = sorted(one["guid"] for one in made)
     await take_out(hub, program, folder)
-    await delete(admin, program, made["guid"])
-    with pytest.raises(ImportContradicts, match=made["guid"]):
-        await take_in(hub, program, folder)
+    other = await make_program(admin)
+    await take_in(hub, other, folder)
+    for guid in (gone, late):
+        await delete(admin, other, guid)
+    again = await take_in(hub, other, folder)
+    assert (again.attachments, again.there_before, again.deleted_here, again.contradicting) == (0, 1, 2, [])
+    told = (await admin.get("/api/attachments", params={"configId": other})).json()
+    assert [one["guid"] for one in told["attachments"]] == [kept]
+
+
+async def test_another_attachment_of_the_same_guid_is_named_and_the_others_are_made(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    made = [await attach(admin, program, a_photo()) for _ in range(2)]
+    taken, free = sorted(made, key=lambda one: str(one["guid"]))
+    await take_out(hub, program, folder)
+    other = await make_program(admin)
+    await attach(admin, other, a_photo(), entity=taken["entityGuid"], guid=taken["guid"])
+    done = await take_in(hub, other, folder)
+    assert (done.attachments, done.there_before) == (1, 0)
+    assert done.contradicting == [f"Attachment {taken['guid']} is here, and is another one."]
+    assert digest_of(await download(admin, other, free["guid"])) == free["hash"]
 
 
 async def test_what_is_handed_over_meanwhile_is_taken_out_once(

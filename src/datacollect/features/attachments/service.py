@@ -127,15 +127,15 @@ class Keeper:
             raise StorageUnavailable()
         _log.info("attachment.restored", size_bytes=spooled.size_bytes)
 
-    async def has(self, scope: TenantScope, told: Attachment) -> bool:
-        """Whether an attachment of another hub is here already.
+    async def find_here(self, scope: TenantScope, told: Attachment) -> Attachment | None:
+        """What is here already of an attachment of another hub; what is left of it where it was deleted here.
 
-        Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here, and `TenantUnknown`.
+        Raises `ImportContradicts` when its guid is taken by another one, and `TenantUnknown`.
         """
         async with self._database.reading(scope) as view:
             if await self._log.head(view, scope) is None:
                 raise TenantUnknown()
-            return await self._is_here(view, scope, told)
+            return await self._find_here(view, scope, told)
 
     async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
         """Make an attachment as it was in another hub, whatever the limits. False if somebody has just done so.
@@ -146,7 +146,7 @@ class Keeper:
             secured = await self._contents.secure(scope, spooled)
             try:
                 async with self._changing(scope) as tx:
-                    if await self._is_here(tx, scope, told):
+                    if await self._find_here(tx, scope, told) is not None:
                         return False
                     if not await self._contents.take(tx, scope, secured):
                         continue
@@ -175,13 +175,13 @@ class Keeper:
         async with self._changing(scope) as tx:
             await note(tx, self._log, scope, IMPORTED, "*", {"attachments": count}, now=self._clock.now())
 
-    async def _is_here(self, view: Reading, scope: TenantScope, told: Attachment) -> bool:
+    async def _find_here(self, view: Reading, scope: TenantScope, told: Attachment) -> Attachment | None:
         found = await queries.find(view, scope, told.guid)
-        if found is None:
-            return False
+        if found is None or found.deleted_at is not None:
+            return found
         if found.digest != told.digest or not await self._is_of(view, scope, found, told.entity_guid):
-            raise ImportContradicts(f"Attachment {told.guid} is here, and is another one or was deleted.")
-        return True
+            raise ImportContradicts(f"Attachment {told.guid} is here, and is another one.")
+        return found
 
     async def delete(self, scope: TenantScope, guid: str) -> None:
         """What is left tells readers that it is gone. Raises `AttachmentNotFound`."""

@@ -96,6 +96,10 @@ class Transferred:
     size_bytes: int = 0
     there_before: int = 0
     """Attachments that had been made by an earlier run."""
+    deleted_here: int = 0
+    """Attachments that have been deleted where they were to be made; they are not made again."""
+    contradicting: list[str] = field(default_factory=list)
+    """What is said of attachments whose guids are others' here."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """Attachments whose bytes are missing or damaged, by guid, and what is wrong."""
 
@@ -261,7 +265,8 @@ class AttachmentImporter:
     async def take_in(
         self, scope: TenantScope, folder: Path, *, progress: Callable[[int], None] | None = None
     ) -> Transferred:
-        """Make the attachments of a folder in a program; those that are there already are left as they are.
+        """Make the attachments of a folder in a program; those that are there already are left as they are, and so are those
+        that are deleted there, and others with their guids.
 
         Raises `TransferFailed` for a folder that is not whole, `ImportContradicts` for one that is not what it says; what
         was made until then stays, and another run goes on from there.
@@ -287,8 +292,14 @@ class AttachmentImporter:
 
     async def _take_in(self, scope: TenantScope, folder: Path, line: Line, done: Transferred) -> None:
         attachment = _attachment_of(line)
-        if await self._keeper.has(scope, attachment):
-            done.there_before += 1
+        try:
+            here = await self._keeper.find_here(scope, attachment)
+        except ImportContradicts as another:
+            done.contradicting.append(another.message)
+            return
+        if here is not None:
+            done.there_before += here.deleted_at is None
+            done.deleted_here += here.deleted_at is not None
             return
         async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
             await _read_into(_file_of(folder, line.hash), incoming)
