@@ -1,12 +1,15 @@
 """A rebuild gives what is live, byte for byte, wherever it is cut off and whatever is going on beside it."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from sqlalchemy import delete, select, update
 
+import datacollect
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.eventstore.event import Event, Origin
@@ -16,7 +19,7 @@ from datacollect.eventstore.upcasting import Upcaster, Upcasters
 from datacollect.features.conflicts.tables import conflicts
 from datacollect.features.entities import rebuilt
 from datacollect.features.entities.errors import RebuildTakenOver
-from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.entities.rebuilding import Rebuilder, rules_tag
 from datacollect.features.entities.tables import entities, entities_rebuild, members, members_rebuild, rebuilds
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import NotFound
@@ -214,6 +217,21 @@ async def test_a_checkpoint_that_does_not_fit_is_thrown_away(hub: Hub, scope: Te
     assert (await rebuilder(hub).rebuild(scope, progress=seen.append)).ok
     assert seen[0] == BATCH
     assert await stored(hub, scope) == live
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["features/entities/projection.py", "features/entities/reach.py", "kernel/canonical.py", "eventstore/log.py"],
+)
+def test_a_rebuild_is_not_gone_on_with_by_other_rules(tmp_path: Path, changed: str) -> None:
+    here = Path(datacollect.__file__).parent
+    for part in ("kernel", "eventstore", "features/entities"):
+        shutil.copytree(here / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    before = rules_tag(Upcasters())
+    assert rules_tag(Upcasters(), sources=tmp_path) == before
+    with (tmp_path / changed).open("a") as file:
+        file.write("# another rule\n")
+    assert rules_tag(Upcasters(), sources=tmp_path) != before
 
 
 async def test_a_checkpoint_beyond_the_end_of_the_log_is_thrown_away(hub: Hub, scope: TenantScope) -> None:
