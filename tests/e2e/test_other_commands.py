@@ -1,6 +1,8 @@
+import contextlib
 import json
 import re
 import resource
+import sqlite3
 import stat
 import subprocess
 from pathlib import Path
@@ -18,6 +20,16 @@ def test_migrate_can_be_repeated(run: Run) -> None:
     for _ in range(2):
         ended = run("migrate")
         assert (ended.returncode, ended.stdout) == (0, "The database is up to date.\n")
+
+
+def test_migrate_changes_nothing_under_a_hub_of_the_release_before(run: Run, serve: Serve, tmp_path: Path) -> None:
+    with serve():
+        assert run("migrate").returncode == 0
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "hub.sqlite3")) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = '0001'")
+        ended = run("migrate")
+        assert ended.returncode == 1
+        assert "Another hub already serves from" in ended.stderr
 
 
 def test_openapi_prints_the_document_without_any_configuration(run: Run, tmp_path: Path) -> None:

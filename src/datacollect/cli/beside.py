@@ -18,7 +18,7 @@ from datacollect.assembly import create_hub
 from datacollect.cli.database import no_such_program, require_data, require_reachable
 from datacollect.cli.showing import print_json
 from datacollect.db import EVERY_TENANT, Database
-from datacollect.db.migrate import applied_revisions, latest_revision
+from datacollect.db.migrate import is_up_to_date
 from datacollect.features.tenants.asked import every_program
 from datacollect.http.decoding import said_of_a_file, strict_json, without_mark
 from datacollect.http.hub import Hub
@@ -122,9 +122,8 @@ def as_json_text(value: Any) -> bytes:
 
 async def require_current(database: Database) -> None:
     """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub."""
-    async with database.reading() as view:
-        if await view.connection.run_sync(applied_revisions) == [latest_revision()]:
-            return
+    if await is_up_to_date(database):
+        return
     raise StartupError(
         "This database is not there or not up to date. Check DATA_DIR or DATABASE_URL, and run `datacollect migrate`."
     )

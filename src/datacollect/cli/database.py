@@ -1,17 +1,20 @@
 """Commands on the database."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import typer
 from sqlalchemy import TableClause, inspect
 from sqlalchemy.exc import DBAPIError
 
+from datacollect.cli.alone import alone_in
 from datacollect.cli.showing import shown
 from datacollect.db import Database, Reading, open_database, sqlite_file
 from datacollect.db.database import closing
-from datacollect.db.migrate import migrate
+from datacollect.db.migrate import is_up_to_date, migrate
 from datacollect.features.tenants.errors import ProgramNotFound
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
@@ -20,13 +23,17 @@ from datacollect.settings import Settings, load_settings
 
 
 def migrate_database() -> None:
-    """Bring the database up to date. `serve` does this too; run it alone to do it before a release goes live."""
+    """Bring the database up to date. `serve` does this too; run it alone to do it before a release goes live.
+
+    On SQLite no hub may be running if there is something to do.
+    """
     settings = load_settings()
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            await bring_up_to_date(database)
+            # A hub of the release before would go on writing by its rules into tables of this one's.
+            await bring_up_to_date(database, holding=lambda: alone_in(settings))
 
     asyncio.run(work())
     typer.echo("The database is up to date.")
@@ -67,10 +74,14 @@ async def require_reachable(database: Database) -> None:
         ) from error
 
 
-async def bring_up_to_date(database: Database) -> None:
-    """Migrate. Raises `StartupError` with the reason if the database does not let us, or holds tables of something else."""
+async def bring_up_to_date(
+    database: Database, *, holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+) -> None:
+    """Migrate, within `holding` if there is something to do. Raises `StartupError` with the reason if the database does not
+    let us, or holds tables of something else."""
     try:
-        await migrate(database)
+        with contextlib.nullcontext() if await is_up_to_date(database) else holding():
+            await migrate(database)
     except DBAPIError as error:
         raise StartupError(
             f"The tables cannot be made or changed ({reason_of(error)}). The hub needs a database that its user owns and may"

@@ -40,6 +40,12 @@ async def migrate(database: Database) -> None:
     await database.run_migration(up_to_date)
 
 
+async def is_up_to_date(database: Database) -> bool:
+    """Whether `migrate` has nothing to do."""
+    async with database.reading() as view:
+        return await view.connection.run_sync(applied_revisions) == [latest_revision()]
+
+
 def _require_every_letter(encoding: str) -> None:
     if encoding != "UTF8":
         raise StartupError(
