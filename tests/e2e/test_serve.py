@@ -128,11 +128,22 @@ def test_the_administrator_exists_when_the_port_opens(serve: Serve) -> None:
         assert answer.json()["token"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve: Serve, number: signal.Signals) -> None:
     with serve() as hub, httpx2.Client(base_url=hub.url) as client:
         assert client.get("/health").status_code == 200  # its connection stays open, idle
         assert hub.stop(number) == 0
+
+
+def test_a_signal_stops_a_hub_that_is_not_ready_yet(tmp_path: Path, environment: dict[str, str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with contextlib.closing(sqlite3.connect(data / "hub.sqlite3")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with subprocess.Popen(command("serve", "--port", "0"), cwd=tmp_path, env=environment) as hub:
+            wait_until((data / "serve.lock").exists)
+            hub.send_signal(signal.SIGTERM)
+            assert hub.wait(PATIENCE_SECONDS) == 0
 
 
 _NOT_ASKED_FOR = {

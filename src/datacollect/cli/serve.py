@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import errno
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -52,7 +53,9 @@ def serve(
         int | None, typer.Option(help="Server processes. [default: WEB_CONCURRENCY or 1]", min=1)
     ] = None,
 ) -> None:
-    """Run the hub until SIGTERM or SIGINT. With several processes, SIGHUP replaces them one by one."""
+    """Run the hub until SIGTERM or SIGINT. With several processes, SIGHUP replaces them one by one; a single one it ends."""
+    # The first process of a container has no default for it, and the orchestrator would wait in vain and then kill.
+    signal.signal(signal.SIGTERM, _end_before_serving)
     settings = load_settings()
     check_startup(settings)
     processes = workers or settings.workers
@@ -64,6 +67,12 @@ def serve(
         _in_a_process_of_its_own(lambda: asyncio.run(_prepare_once(settings, processes)))
         warn_of_settings(settings)
         _run(settings, listener, processes)
+
+
+def _end_before_serving(*_: object) -> None:
+    """End where there is nothing to finish yet; what prepares in a process of its own is ended with this one."""
+    # Not by an exception: in the middle of a fork it would be passed over.
+    os._exit(0)
 
 
 def worker_app() -> ASGIApp:
@@ -116,6 +125,7 @@ def _in_a_process_of_its_own(work: Callable[[], None]) -> None:
 
 
 def _alone(work: Callable[[], None]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what interrupts both is told by the one that waits
     _end_with_parent()
     with reporting():
@@ -183,6 +193,9 @@ def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
     # turn a clean stop into death by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    # By `systemctl reload`, or from a terminal that is closed: what is under way is finished. Not for who said `nohup`.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, server.handle_exit)
     server.run(sockets=[listener])
     if not server.started:
         raise StartupError("The hub could not start; the log says why.")
