@@ -131,9 +131,14 @@ def _add_exception(_logger: object, _method: str, event: EventDict) -> EventDict
 
 def reason_of(error: BaseException) -> str:
     """One line: the driver's own word ("connection refused") is the innermost cause, the outer ones are wrapping."""
+    return describe_exception(first_cause(error)).rpartition("\n")[2]
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """What all the others came from."""
     while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = cause
-    return describe_exception(error).rpartition("\n")[2]
+    return error
 
 
 def describe_exception(error: BaseException) -> str:

@@ -8,11 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
+from datacollect.cli.beside import answering
+from datacollect.cli.database import advice_on_sqlite
 from datacollect.cli.development import write_dev_env
 from datacollect.cli.failures import print_bytes, printing, reporting
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import StartupError, Unavailable
 from tests.e2e.conftest import Run, Serve, command
 
 
@@ -168,3 +171,28 @@ def test_of_a_program_that_is_not_there_nothing_is_listed_or_begun(run: Run) -> 
         else:
             assert ended.stderr == "datacollect: There is no program nope.\n", line
     assert json.loads(run("jobs", "list", "--json").stdout)["jobs"] == []
+
+
+def test_what_keeps_a_database_away_is_told_also_by_commands_that_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        with pytest.raises(typer.Exit), answering(as_json=as_json):
+            raise Unavailable() from sqlite3.OperationalError("database or disk is full")
+        assert "(sqlite3.OperationalError: database or disk is full)" in capsys.readouterr().err
+
+
+def test_only_a_damaged_database_is_called_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "hub.sqlite3"
+    with (
+        contextlib.closing(sqlite3.connect(file)) as writer,
+        contextlib.closing(sqlite3.connect(file, timeout=0)) as other,
+    ):
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError) as locked:
+            other.execute("BEGIN IMMEDIATE")
+    file.write_bytes(b"no database " * 100)
+    with contextlib.closing(sqlite3.connect(file)) as database, pytest.raises(sqlite3.DatabaseError) as damaged:
+        database.execute("PRAGMA user_version")
+    busy = Unavailable()
+    busy.__cause__ = locked.value
+    assert advice_on_sqlite(busy).startswith("Another process is writing there")
+    assert "if the file is damaged, restore a backup" in advice_on_sqlite(damaged.value)

@@ -16,6 +16,7 @@ import typer
 
 from datacollect.assembly import create_hub
 from datacollect.cli.database import no_such_program, require_data, require_reachable
+from datacollect.cli.failures import said_of
 from datacollect.cli.showing import print_json
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import is_up_to_date
@@ -74,11 +75,11 @@ def answering(*, as_json: bool) -> Iterator[None]:
     except DataCollectError as refused:
         issues = refused.issues if isinstance(refused, InvalidPayload) else []
         if as_json:
-            told: dict[str, Any] = {"code": refused.code, "message": refused.message}
+            told: dict[str, Any] = {"code": refused.code, "message": said_of(refused)}
             print_json(told | ({"details": issues} if issues else {}), err=True)
         else:
             lines = [issue["message"] for issue in issues if issue["message"] not in refused.message]
-            typer.echo("\n  ".join([f"datacollect: {refused.message}", *lines]), err=True)
+            typer.echo("\n  ".join([f"datacollect: {said_of(refused)}", *lines]), err=True)
         raise typer.Exit(1) from None
 
 

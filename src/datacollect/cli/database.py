@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -18,7 +19,7 @@ from datacollect.db.migrate import is_up_to_date, migrate
 from datacollect.features.tenants.errors import ProgramNotFound
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
-from datacollect.logs import reason_of
+from datacollect.logs import first_cause, reason_of
 from datacollect.settings import Settings, load_settings
 
 
@@ -66,12 +67,24 @@ async def require_reachable(database: Database) -> None:
     except Exception as error:
         if database.dialect == "sqlite":
             raise StartupError(
-                f"hub.sqlite3 in DATA_DIR cannot be used ({reason_of(error)}). Check DATA_DIR; if the file is damaged, restore a"
-                " backup: docs/how-to/restore-a-backup.md."
+                f"hub.sqlite3 in DATA_DIR cannot be used ({reason_of(error)}). {advice_on_sqlite(error)}"
             ) from error
         raise StartupError(
             f"The database cannot be reached ({reason_of(error)}). Check POSTGRES or DATABASE_URL."
         ) from error
+
+
+def advice_on_sqlite(error: BaseException) -> str:
+    """What to do about what SQLite has told."""
+    match getattr(first_cause(error), "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "Another process is writing there and does not end: try again, or see which one has the file open."
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return "Check DATA_DIR; if the file is damaged, restore a backup: docs/how-to/restore-a-backup.md."
+        case sqlite3.SQLITE_FULL:
+            return "Make room on the disk of DATA_DIR."
+        case _:
+            return "Check DATA_DIR, its rights and its disk."
 
 
 async def bring_up_to_date(

@@ -42,14 +42,18 @@ def _not_printed(error: OSError) -> OutputFailed:
     return OutputFailed(f"Standard output cannot be written ({error.strerror}).")
 
 
+def said_of(refused: DataCollectError) -> str:
+    """Its message. Whoever is at the machine can do something about what keeps a database away, if they know what it is."""
+    why = f" ({reason_of(refused)})" if isinstance(refused, Unavailable) and refused.__cause__ else ""
+    return f"{refused.message}{why}"
+
+
 @contextlib.contextmanager
 def reporting() -> Iterator[None]:
     try:
         yield
     except DataCollectError as refused:
-        # Whoever is at the machine can do something about what keeps a database away, if they know what it is.
-        why = f" ({reason_of(refused)})" if isinstance(refused, Unavailable) and refused.__cause__ else ""
-        print(f"datacollect: {refused.message}{why}", file=sys.stderr)
+        print(f"datacollect: {said_of(refused)}", file=sys.stderr)
         sys.exit(1)
     except Exception as crash:
         # Python would print the values of the statement that failed.
