@@ -58,6 +58,15 @@ def test_files_are_checked_taken_out_and_taken_in(
     assert run("attachments", "check", "--program", "copy", "--deep").returncode == 0
     assert (tmp_path / "files" / "manifest.ndjson").exists()
 
+    manifest = tmp_path / "files" / "manifest.ndjson"
+    whole = manifest.read_text()
+    told_first = json.loads(whole.splitlines()[1])
+    manifest.write_text(whole.replace(told_first["entityGuid"], new_id(), 1))
+    another = run("attachments", "import", "files", "--program", "copy")
+    assert (another.returncode, "; 1 were there" in another.stdout) == (1, True)
+    assert f"Left out: Attachment {told_first['guid']} is here, and is another one." in another.stderr
+    manifest.write_text(whole)
+
     refused = run("attachments", "import", "files", "--program", "nobody")
     assert (refused.returncode, refused.stderr) == (1, "datacollect: There is no program nobody.\n")
     assert not (Path(environment["DATA_DIR"]) / "attachments" / "nobody").exists()
