@@ -162,8 +162,8 @@ class Quarantine(Protocol):
 
     async def keep(
         self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
-    ) -> None:
-        """Events that were left out while their push went on."""
+    ) -> Collection[int]:
+        """Events that were left out while their push went on. Gives the `index` of those that an operator has discarded."""
 
     async def blocked(
         self,

@@ -204,6 +204,39 @@ async def test_a_batch_that_is_all_foreign_is_refused_and_kept_for_an_operator(
     assert [row[0] for row in kept] == ["OUT_OF_SCOPE", "OUT_OF_SCOPE"]
 
 
+async def test_a_device_gets_past_what_is_out_of_scope_once_it_is_discarded(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    foreign, other, mine = person("A2"), person("A2"), person("A1")
+    query = {"configId": program}
+    assert (await agent.push(program, headers, foreign, other)).status_code == 422
+    rows = (await admin.get("/api/sync/quarantine", params=query)).json()["quarantined"]
+    [row] = [row for row in rows if row["eventGuid"] == foreign["guid"]]
+    path = f"/api/sync/quarantine/{row['id']}/discard"
+    assert (await admin.post(path, params=query, json={"reason": "not ours"})).status_code == 200
+
+    sent = {"foreign": foreign, "other": other, "mine": mine}
+    for events, status, applied in (
+        (("foreign",), 200, 1),
+        (("other", "foreign"), 207, 1),
+        (("other", "foreign", "mine"), 207, 2),
+        (("other",), 422, 0),
+    ):
+        for members in ({}, {"atomic": False}):
+            if events == ("other",) and members:
+                continue
+            answer = await agent.push(program, headers, *(sent[name] for name in events), **members)
+            body = answer.json()
+            assert (answer.status_code, body["applied"]) == (status, applied), (events, members, body)
+            refused = [other["guid"]] if "other" in events else []
+            assert [one["guid"] for one in body["failed"]] == refused
+            warned = [(events.index("foreign"), "EVENT_DISCARDED")] if "foreign" in events else []
+            assert [(one["index"], one["code"]) for one in body.get("warnings", ())] == warned
+    # And what has the guid of what was discarded, but is another event, is not.
+    edited = foreign | {"data": {"name": "Other", "area_id": "A2"}}
+    assert (await agent.push(program, headers, edited)).status_code == 422
+
+
 async def test_what_is_said_of_an_entity_whose_creation_was_refused_is_out_of_scope(
     admin: AsyncClient, agent: Agents
 ) -> None:

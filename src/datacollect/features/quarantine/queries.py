@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, and_, bindparam, case, func, null, or_, select, update
@@ -68,16 +68,24 @@ async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[st
     return found
 
 
-async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[tuple[str, str]]:
-    """Guid and body of those of the events that an operator has replayed or discarded."""
-    found: set[tuple[str, str]] = set()
+class Decided(NamedTuple):
+    """A quarantined event that an operator has decided about."""
+
+    event_guid: str
+    body: str
+    status: Status
+
+
+async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[Decided]:
+    """Those of the events that an operator has replayed or discarded."""
+    found: list[Decided] = []
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
         kept = rows_with(view, _columns.event_guid, some, _columns.tenant_id == scope.tenant_id).c
-        wanted = select(kept.event_guid, kept.body).where(
+        wanted = select(kept.event_guid, kept.body, kept.status).where(
             kept.status.in_([Status.REPLAYED.value, Status.DISCARDED.value])
         )
-        found.update((row.event_guid, row.body) for row in await view.execute(wanted))
+        found += (Decided(row.event_guid, row.body, Status(row.status)) for row in await view.execute(wanted))
     return found
 
 

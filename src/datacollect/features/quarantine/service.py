@@ -1,6 +1,6 @@
 """Keeping refused events, and deciding about them. Source: our decisions 6 and 19."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -51,13 +51,21 @@ class QuarantineKeeper:
 
     async def keep(
         self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
-    ) -> None:
+    ) -> Collection[int]:
         rows = [_kept(scope, one, Kind.REFUSED, device_id, now) for one in refused]
         # What a device goes on sending after an operator has replayed it edited, or discarded it, asks for nothing new.
         decided = await queries.find_decided(tx, scope, {row.event_guid for row in rows})
-        new = [row for row in rows if (row.event_guid, row.body) not in decided]
+        replayed = {one[:2] for one in decided if one.status is Status.REPLAYED}
+        discarded = _contents_of(one.body for one in decided if one.status is Status.DISCARDED)
+        given_up = {one.index for one in refused if discarded.includes(one.event)}
+        new = [
+            row
+            for row, one in zip(rows, refused, strict=True)
+            if one.index not in given_up and (row.event_guid, row.body) not in replayed
+        ]
         if new:
             await queries.keep(tx, scope, new)
+        return given_up
 
     async def blocked(
         self,
@@ -225,8 +233,12 @@ class _Discarded:
 
 
 async def _discarded(view: Reading, scope: TenantScope, pushed: Sequence[Event]) -> _Discarded:
+    return _contents_of(await queries.find_discarded(view, scope, {event.guid for event in pushed}))
+
+
+def _contents_of(bodies: Iterable[str]) -> _Discarded:
     contents: dict[str, set[bytes]] = {}
-    for body in await queries.find_discarded(view, scope, {event.guid for event in pushed}):
+    for body in bodies:
         event = event_from_body(body)
         contents.setdefault(event.guid, set()).add(hash_event(event).content)
     return _Discarded(contents)

@@ -258,12 +258,10 @@ async def _pushed_alone(
     while True:
         try:
             async with hub.db.in_turn(scope, events=prepared.weight) as tx:
-                result = await service.push(
-                    tx, hub.log, scope, tenant, prepared, mismatches=mismatches, device_id=device_id
+                keep = partial(hub.quarantine.keep, tx, scope, device_id=device_id, now=now)
+                return await service.push(
+                    tx, hub.log, scope, tenant, prepared, mismatches=mismatches, device_id=device_id, keep=keep
                 )
-                if result.refused:
-                    await hub.quarantine.keep(tx, scope, result.refused, device_id=device_id, now=now)
-                return result
         except PushRejected as refusal:
             given_up = await hub.quarantine.blocked(
                 scope, refusal.rejection, pushed=pushed.events, device_id=device_id, now=now

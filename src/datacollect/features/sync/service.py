@@ -1,7 +1,7 @@
 """Push and pull. Source: the contract's sync area, 3.1-3.3."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -50,8 +50,6 @@ class PushResult:
     applied: int
     failed: Sequence[dict[str, Any]] = ()
     warnings: Sequence[dict[str, Any]] = ()
-    refused: Sequence[Rejection] = ()
-    """What was left out while the push went on; the quarantine is to keep it."""
     newest: Millis | None = None
     """The latest time of the events that were new."""
 
@@ -148,10 +146,12 @@ async def push(
     *,
     mismatches: Mismatches,
     device_id: str | None,
+    keep: Callable[[Sequence[Rejection]], Awaitable[Collection[int]]],
 ) -> PushResult:
     """Append a push; all of it or nothing, unless it asks for a verdict on each event.
 
-    Raises `PushRejected` for the first event that cannot be applied to an atomic push.
+    What is left out while it goes on is given to `keep`, which gives the indexes of those that an operator has discarded:
+    they count as applied, with a warning. Raises `PushRejected` for the first event that cannot be applied to an atomic push.
     """
     pushed, order, events = prepared.pushed, prepared.order, prepared.events
     found = {at: mismatches[index] for at, index in enumerate(order) if index in mismatches} if mismatches else {}
@@ -175,17 +175,21 @@ async def push(
     refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
-    applied = len(appended.stored) + appended.known + len(held_as_sent) + len(prepared.left_out)
+    discarded = await keep(refused) if refused else ()
+    left_out = [*prepared.left_out, *(order[at] for at in discarded)]
+    applied = len(appended.stored) + appended.known + len(held_as_sent) + len(left_out)
     warnings: list[Refused] = [(order[at], warning(mismatch)) for at, one in flagged for mismatch in one]
     warnings += _reserved_keys(prepared)
-    warnings += [(index, EventDiscarded()) for index in prepared.left_out]
+    warnings += [(index, EventDiscarded()) for index in left_out]
     newest = max((event.occurred_at for event in appended.stored), default=None)
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        warnings += [(order[one.index], one.reason) for one in reused]
-        return PushResult(applied + len(reused), refusals.to_wire(), verdicts(warnings, pushed.events), refused, newest)
-    failed = [(order[one.index], one.reason) for one in refused]
-    return PushResult(applied, verdicts(failed, pushed.events), verdicts(warnings, pushed.events), refused, newest)
+        told = [one for one in reused if one.index not in discarded]
+        warnings += [(order[one.index], one.reason) for one in told]
+        failed = refusals.to_wire(without=discarded)
+        return PushResult(applied + len(told), failed, verdicts(warnings, pushed.events), newest)
+    failed = verdicts([(order[one.index], one.reason) for one in refused if one.index not in discarded], pushed.events)
+    return PushResult(applied, failed, verdicts(warnings, pushed.events), newest)
 
 
 async def _held_as_sent(
@@ -204,7 +208,7 @@ def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
     """What to tell of a push that was appended as one with others: nothing stood in its way."""
     pushed = prepared.pushed
     warnings = verdicts(_reserved_keys(prepared), pushed.events)
-    return PushResult(len(prepared.events), (), warnings, (), kept.newest)
+    return PushResult(len(prepared.events), (), warnings, kept.newest)
 
 
 def _reserved_keys(prepared: Prepared) -> list[Refused]:

@@ -1,6 +1,6 @@
 """What a push is told of its events, in wire form."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event, EventRejected
@@ -42,8 +42,8 @@ class Refusals:
         unknown = event.entity_guid if reason.path == ["entityGuid"] else parent_in(event.data)
         return OutOfReach(path=reason.path) if unknown in self._not_created else reason
 
-    def to_wire(self) -> list[dict[str, Any]]:
-        """The events that were out of reach, as an atomic push is told."""
+    def to_wire(self, *, without: Collection[int] = ()) -> list[dict[str, Any]]:
+        """The events that were out of reach, as an atomic push is told; `without` those, by index."""
         return [
             {
                 "guid": one.event.guid,
@@ -52,6 +52,7 @@ class Refusals:
                 **_told(self.judged(one)),
             }
             for one in self._out_of_reach
+            if one.index not in without
         ]
 
     def ending_with(self, rejection: Rejection) -> list[dict[str, Any]]:
