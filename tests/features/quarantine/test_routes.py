@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from httpx2 import AsyncClient
 from datacollect.db import EVERY_TENANT
 from datacollect.features.quarantine import queries, service
 from datacollect.features.quarantine.model import Status
+from datacollect.features.sync.payload import MOST_ISSUES
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -68,6 +69,10 @@ async def kept(client: AsyncClient, program: str, **query: Any) -> list[dict[str
     assert answer.status_code == 200, answer.text
     rows: list[dict[str, Any]] = answer.json()["quarantined"]
     return rows
+
+
+def guids_of(events: Sequence[Any]) -> set[str]:
+    return {event["guid"] for event in events}
 
 
 async def decide(client: AsyncClient, program: str, path: str, body: Any = None) -> Any:
@@ -523,6 +528,70 @@ async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub
     # One that nobody has decided about still stops the push.
     assert (await push_from(admin, program, "tablet-1", poison, unknown_type())).status_code == 422
     assert len(await kept(admin, program, status="blocking")) == 1
+
+
+MALFORMED = (
+    ({"userId": 7}, "userId"),
+    ({"syncLevel": None}, "syncLevel"),
+    ({"timestamp": "2025-01-01T02:00:00+02:00"}, "timestamp"),
+    ({"data": [1]}, "data"),
+    ({"guid": 9}, "guid"),
+)
+
+
+async def test_of_a_push_with_verdicts_what_is_no_event_is_kept_as_it_was_sent_and_the_rest_applied(
+    admin: AsyncClient,
+) -> None:
+    program = await make_program(admin)
+    bad: list[Any] = [make_event() | changes for changes, _ in MALFORMED] + [0]
+    first, last = make_event(), make_event()
+    answer = await push(admin, program, first, *bad, last, atomic=False)
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["applied"]) == (207, "partial", 2)
+    paths: list[Any] = [[name] for _, name in MALFORMED]
+    assert [(one["index"], one["code"], one["path"]) for one in body["failed"]] == [
+        (index, "INVALID_EVENT", path) for index, path in enumerate([*paths, []], 1)
+    ]
+    assert guids_of(await pull_all(admin, program)) == {first["guid"], last["guid"]}
+    rows = {row["eventGuid"]: row for row in await kept(admin, program)}
+    assert [rows[one["guid"]]["event"] for one in body["failed"]] == [*bad[:-1], {"asSent": 0}]
+    # Only edited can it be applied; and what a device made of it itself closes it.
+    [numeric, other] = [rows[one["guid"]] for one in body["failed"][:2]]
+    refused = await decide(admin, program, f"{numeric['id']}/replay")
+    assert (refused.status_code, refused.json()["failed"][0]["code"]) == (422, "INVALID_FORM")
+    edited = await decide(admin, program, f"{numeric['id']}/replay", {"event": bad[0] | {"userId": "7"}})
+    assert edited.status_code == 200, edited.text
+    await push(admin, program, bad[1] | {"syncLevel": 1})
+    assert other["id"] not in {row["id"] for row in await kept(admin, program)}
+    assert other["id"] in {row["id"] for row in await kept(admin, program, status="accepted")}
+    # Its device goes on sending it as it was.
+    again = (await push(admin, program, bad[0], atomic=False)).json()
+    assert (again["failed"], [one["code"] for one in again["warnings"]]) == ([], ["EVENT_DISCARDED"])
+
+
+@pytest.mark.parametrize("decision", ["discard", "replay"])
+async def test_what_is_no_event_blocks_its_device_until_that_is_decided(admin: AsyncClient, decision: str) -> None:
+    program = await make_program(admin)
+    bad, good = make_event() | {"userId": 7}, make_event()
+    for attempts in (1, 2):
+        answer = await push_from(admin, program, "tablet-1", good, bad)
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, ["events", 1, "userId"])
+        [row] = await kept(admin, program, status="blocking")
+        assert (row["event"], row["code"], row["attempts"]) == (bad, "INVALID_EVENT", attempts)
+    body = {"reason": "a test build"} if decision == "discard" else {"event": bad | {"userId": "7"}}
+    assert (await decide(admin, program, f"{row['id']}/{decision}", body)).status_code == 200
+    answer = await push_from(admin, program, "tablet-1", good, bad)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    assert [(one["index"], one["code"]) for one in answer.json()["warnings"]] == [(1, "EVENT_DISCARDED")]
+    assert good["guid"] in guids_of(await pull_all(admin, program))
+
+
+async def test_very_many_that_are_no_events_are_refused_with_verdicts_too(admin: AsyncClient) -> None:
+    """What tells of one takes much more room than it."""
+    program = await make_program(admin)
+    answer = await push(admin, program, *[0] * MOST_ISSUES, atomic=False)
+    assert (answer.status_code, len(answer.json()["errors"])) == (400, MOST_ISSUES)
+    assert await kept(admin, program) == []
 
 
 async def test_a_push_that_had_looked_before_a_decision_does_not_undo_it(admin: AsyncClient, hub: Hub) -> None:

@@ -14,6 +14,7 @@ from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
 from datacollect.features.quarantine.tables import quarantine
+from datacollect.features.sync.errors import EventMalformed
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -58,12 +59,16 @@ async def keep_blocking(tx: Tx, scope: TenantScope, refused: Quarantined) -> Non
 
 
 async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[str]:
-    """The bodies of the events with these guids that an operator has discarded."""
+    """The bodies of the events with these guids that an operator has discarded; also of those without the shape of one that
+    were replayed, as their devices still send them so."""
     found: list[str] = []
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
         kept = rows_with(view, _columns.event_guid, some, _columns.tenant_id == scope.tenant_id).c
-        wanted = select(kept.body).where(kept.status == Status.DISCARDED.value, kept.code != GUID_REUSED)
+        is_replayed = and_(kept.status == Status.REPLAYED.value, kept.code == EventMalformed.code)
+        wanted = select(kept.body).where(
+            or_(and_(kept.status == Status.DISCARDED.value, kept.code != GUID_REUSED), is_replayed)
+        )
         found += (await view.execute(wanted)).scalars()
     return found
 
@@ -74,6 +79,7 @@ class Decided(NamedTuple):
     event_guid: str
     body: str
     status: Status
+    code: str
 
 
 async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[Decided]:
@@ -82,10 +88,10 @@ async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
         kept = rows_with(view, _columns.event_guid, some, _columns.tenant_id == scope.tenant_id).c
-        wanted = select(kept.event_guid, kept.body, kept.status).where(
+        wanted = select(kept.event_guid, kept.body, kept.status, kept.code).where(
             kept.status.in_([Status.REPLAYED.value, Status.DISCARDED.value])
         )
-        found += (Decided(row.event_guid, row.body, Status(row.status)) for row in await view.execute(wanted))
+        found += (Decided(row.event_guid, row.body, Status(row.status), row.code) for row in await view.execute(wanted))
     return found
 
 
@@ -238,7 +244,11 @@ def _quarantined(row: Any) -> Quarantined:
 
 def _is_of(row: Any) -> bool:
     """Whether the log's event is the one that was refused, or what its device has made of it: a guid may be used for several."""
+    if row.code == EventMalformed.code and not row.entity_guid:
+        return True
     if row.entity_guid != row.log_entity_guid:
         return False
     stopped_a_device = row.kind == Kind.BLOCKING.value and row.status == Status.OPEN.value
-    return stopped_a_device or bool(event_from_body(row.body).type == row.log_type)
+    if stopped_a_device or row.code == EventMalformed.code:
+        return True
+    return bool(event_from_body(row.body).type == row.log_type)

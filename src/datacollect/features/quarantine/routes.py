@@ -19,7 +19,7 @@ from datacollect.features.quarantine.errors import (
     ReplayRejected,
 )
 from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, Status, Verdict
-from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.payload import AS_SENT, read_push
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
 from datacollect.http.log_turn import log_turn, still
@@ -250,7 +250,7 @@ def _bulk(verdicts: Sequence[Verdict], outcome: Outcome) -> dict[str, Any]:
 
 
 def _view(scope: TenantScope, row: Quarantined) -> dict[str, Any]:
-    event = msgspec.json.decode(row.body)
+    event = _as_sent(row)
     return {
         "id": row.id,
         "tenantId": scope.tenant_id,
@@ -258,7 +258,7 @@ def _view(scope: TenantScope, row: Quarantined) -> dict[str, Any]:
         "status": row.status.value,
         "eventGuid": row.event_guid,
         "entityGuid": row.entity_guid,
-        "type": event["type"],
+        "type": event["type"] if isinstance(event.get("type"), str) else "",
         "code": row.code,
         "message": row.message,
         "path": row.path,
@@ -273,6 +273,15 @@ def _view(scope: TenantScope, row: Quarantined) -> dict[str, Any]:
         "closedBy": row.closed_by,
         "reason": row.reason,
     }
+
+
+def _as_sent(row: Quarantined) -> dict[str, Any]:
+    """The event, also when it has not the shape of one; what is no object is shown in one."""
+    event: dict[str, Any] = msgspec.json.decode(row.body)
+    if event["type"] == "" and event["data"].keys() == {AS_SENT}:
+        sent = event["data"][AS_SENT]
+        return sent if isinstance(sent, dict) else event["data"]
+    return event
 
 
 def _text(instant: Millis | None) -> str | None:

@@ -23,6 +23,7 @@ from datacollect.features.quarantine.model import (
     event_to_replay,
     quarantine_id,
 )
+from datacollect.features.sync.errors import EventMalformed
 from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -56,7 +57,9 @@ class QuarantineKeeper:
         # What a device goes on sending after an operator has replayed it edited, or discarded it, asks for nothing new.
         decided = await queries.find_decided(tx, scope, {row.event_guid for row in rows})
         replayed = {one[:2] for one in decided if one.status is Status.REPLAYED}
-        discarded = _contents_of(one.body for one in decided if one.status is Status.DISCARDED)
+        discarded = _contents_of(
+            one.body for one in decided if one.status is Status.DISCARDED or one.code == EventMalformed.code
+        )
         given_up = {one.index for one in refused if discarded.includes(one.event)}
         new = [
             row

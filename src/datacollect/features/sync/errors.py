@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from datacollect.eventstore.event import EventRejected
 from datacollect.eventstore.log import Rejection
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, Unprocessable
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, Issue, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
 
@@ -57,6 +57,17 @@ class ScopeBeingPrepared(DataCollectError):
 
     def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})
+
+
+class EventMalformed(EventRejected):
+    """The event does not have the shape of one."""
+
+    code = "INVALID_EVENT"
+    help = "Correct the member that `path` names, and push the event again."
+
+    def __init__(self, issue: Issue) -> None:
+        """`issue` is the first there is, its path from the root of a push."""
+        super().__init__(issue["message"], path=issue["path"][2:])
 
 
 class GuidReused(EventRejected):

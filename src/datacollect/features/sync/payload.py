@@ -10,14 +10,18 @@ from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
 from datacollect.http.decoding import faults_of_items
+from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import InvalidJson, Issue, IssueCode
-from datacollect.kernel.ids import LONGEST_GUID_BYTES, has_guids_length, is_uuid_text
+from datacollect.kernel.ids import LONGEST_GUID_BYTES, derived_guid, has_guids_length, is_uuid_text
 
 _LONGEST_NAME = 512
 """Characters of an id, type or user id: far more than any producer uses."""
 
 _TEXTS = ("guid", "entityGuid", "type", "timestamp", "userId")
+
+AS_SENT = "asSent"
+"""The member of `data` under which an event that has not the shape of one is kept, whatever it is."""
 
 MOST_ISSUES = 1000
 """Told of one push: a push of fifty million zeros has as many, and what tells of one takes more room than it."""
@@ -39,6 +43,14 @@ class Push:
     """Where an event, by its index, held keys that are reserved; it is taken without them."""
     as_sent: Mapping[int, Event]
     """Those events with the keys, by their index."""
+    malformed: Mapping[int, Sequence[Issue]]
+    """What is wrong with those that do not have the shape of an event, by their index. What stands for them among the
+    events cannot be applied, and holds them under `AS_SENT`."""
+
+    def refused(self) -> InvalidPush:
+        """What a push is told of which nothing is taken because of these."""
+        issues = [issue for some in self.malformed.values() for issue in some]
+        return InvalidPush(issues, errors=issues)
 
 
 def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
@@ -49,11 +61,15 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
     """
     reading = _Reading(document, reserved)
     reading.take(reading.wire)
-    return reading.end()
+    pushed = reading.end()
+    if pushed.malformed:
+        raise pushed.refused()
+    return pushed
 
 
 async def read_push_in_turns(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
-    """As `read_push`. Others have their turns while a large one is read."""
+    """As `read_push`, but for events without the shape of one, which are told in `malformed`; only very many are refused.
+    Others have their turns while a large one is read."""
     reading = _Reading(document, reserved)
     async for some in in_turns(reading.wire):
         reading.take(some)
@@ -88,6 +104,8 @@ class _Reading:
         self._events: list[Event] = []
         self._ignored: dict[int, Sequence[Path]] = {}
         self._as_sent: dict[int, Event] = {}
+        self._malformed: dict[int, Sequence[Issue]] = {}
+        self._faults = 0
         self._taken = 0
         self._atomic = document.get("atomic", True)
         if not isinstance(self._atomic, bool):
@@ -104,10 +122,15 @@ class _Reading:
     def take(self, some: Sequence[Any]) -> None:
         """The next items of `wire`."""
         for index, item in enumerate(some, self._taken):
-            if len(self._issues) >= MOST_ISSUES:
+            if self._faults >= MOST_ISSUES:
                 break
-            event = _read_event(item, index, self._issues)
-            if event is not None:
+            issues: list[Issue] = []
+            event = _read_event(item, index, issues)
+            if event is None:
+                self._malformed[index] = issues
+                self._faults += len(issues)
+                self._events.append(_stand_in(item))
+            else:
                 data, paths = without_reserved(event.type, event.data, self._reserved)
                 if paths:
                     self._as_sent[index], self._ignored[index] = event, paths
@@ -116,9 +139,22 @@ class _Reading:
         self._taken += len(some)
 
     def end(self) -> Push:
-        if self._issues:
-            raise InvalidPush(self._issues, errors=self._issues)
-        return Push(self._events, self._atomic, self._ignored, self._as_sent)
+        pushed = Push(self._events, self._atomic, self._ignored, self._as_sent, self._malformed)
+        if self._issues or self._faults >= MOST_ISSUES:
+            refused = pushed.refused()
+            raise InvalidPush([*self._issues, *refused.issues], errors=[*self._issues, *refused.issues])
+        return pushed
+
+
+def _stand_in(item: Any) -> Event:
+    """An event in the place of something that is none. It has no type, so that it can be kept and never be applied."""
+    sent = item if isinstance(item, dict) else {}
+    guid, entity_guid = sent.get("guid"), sent.get("entityGuid")
+    if not isinstance(guid, str) or not is_uuid_text(guid):
+        guid = derived_guid("", "malformed", canonical_json(item).decode())
+    if not isinstance(entity_guid, str) or not has_guids_length(entity_guid):
+        entity_guid = ""
+    return Event(guid, entity_guid, type="", data={AS_SENT: item}, occurred_at=Millis(0), user_id="")
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:

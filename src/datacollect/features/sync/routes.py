@@ -1,6 +1,7 @@
 """`/api/sync`: push and pull. Hot routes: they read raw bytes and write bytes, and build no model in between."""
 
 import re
+from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Any
 
@@ -8,10 +9,11 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.db.turns import CROWD, tenants_turn
+from datacollect.eventstore.log import Rejection
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
-from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
+from datacollect.features.sync.errors import EventMalformed, InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
 from datacollect.features.sync.payload import Push, read_push_in_turns, unreadable_events
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
@@ -219,7 +221,10 @@ async def push_events(
     if writable.is_bounded:
         await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
         scope = scope.limited_to(writable)
-    result = await _pushed(hub, scope, tenant, pushed, device_id)
+    past: Collection[int] = ()
+    if pushed.malformed and pushed.atomic:
+        past = await _past_malformed(hub, scope, pushed, device_id)
+    result = await _pushed(hub, scope, tenant, pushed, device_id, past)
     if result.failed and not result.applied and pushed.atomic:
         raise PushOutOfScope(failed=result.failed)
     device.pushed(result.applied, scope_hash=sync_scope.hash, newest=result.newest)
@@ -234,11 +239,30 @@ async def push_events(
     return Response(msgspec.json.encode(reply), 207 if result.failed else 200, media_type="application/json")
 
 
-async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
+async def _past_malformed(hub: Hub, scope: TenantScope, pushed: Push, device_id: str | None) -> Collection[int]:
+    """The events without the shape of one, when an operator has discarded each of them; else the first that is left is
+    noted as what blocks the device, and the push is refused. Raises `InvalidPush`."""
+    left = dict(pushed.malformed)
+    while left:
+        index = next(iter(left))
+        rejection = Rejection(index, pushed.events[index], EventMalformed(left[index][0]))
+        given_up = await hub.quarantine.blocked(
+            scope, rejection, pushed=pushed.events, device_id=device_id, now=hub.clock.now()
+        )
+        if index not in given_up:
+            raise pushed.refused()
+        left = {at: issues for at, issues in left.items() if at not in given_up}
+    return frozenset(pushed.malformed)
+
+
+async def _pushed(
+    hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None, discarded: Collection[int]
+) -> PushResult:
     """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
-    prepared = await service.prepare(hub.log, pushed, now=hub.clock.now())
-    if scope.reach.is_bounded or mismatches or not hub.together.is_small(prepared.weight):
+    prepared = await service.prepare(hub.log, pushed, now=hub.clock.now(), discarded=discarded)
+    is_plain = not (scope.reach.is_bounded or mismatches or pushed.malformed)
+    if not is_plain or not hub.together.is_small(prepared.weight):
         return await _pushed_alone(hub, scope, tenant, prepared, mismatches, device_id)
     async with hub.together.turn(tenant, prepared.share(scope, device_id), weight=prepared.weight) as kept:
         if kept is not None:
@@ -254,7 +278,7 @@ async def _pushed_alone(
     mismatches: Mismatches,
     device_id: str | None,
 ) -> PushResult:
-    pushed, now, discarded = prepared.pushed, hub.clock.now(), frozenset[int]()
+    pushed, now, discarded = prepared.pushed, hub.clock.now(), frozenset(prepared.left_out)
     while True:
         try:
             async with hub.db.in_turn(scope, events=prepared.weight) as tx:

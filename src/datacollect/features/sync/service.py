@@ -19,6 +19,7 @@ from datacollect.features.forms.service import keep_findings, rejection, warning
 from datacollect.features.sync.errors import (
     DeviceIdRequired,
     EventDiscarded,
+    EventMalformed,
     GuidReused,
     InvalidCursor,
     PushRejected,
@@ -81,6 +82,8 @@ async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, pu
     found: dict[int, Sequence[Mismatch]] = {}
     async for some in in_turns(range(len(pushed.events))):
         for index in some:
+            if index in pushed.malformed:
+                continue
             # As it will be applied: forms are written for the current layout of events.
             if mismatches := check.mismatches(log.upcasters.upcast(pushed.events[index])):
                 found[index] = mismatches
@@ -89,7 +92,7 @@ async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, pu
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A push, ready for the log: oldest event first, without those that are discarded."""
+    """A push, ready for the log: oldest event first, without those that are discarded or have not the shape of an event."""
 
     pushed: Push
     order: Sequence[int]
@@ -111,7 +114,7 @@ class Prepared:
 async def prepare(log: EventLog, pushed: Push, *, now: Millis, discarded: Collection[int] = ()) -> Prepared:
     """To be asked before the log's turn, likewise. The `discarded` events, by index, are left out and count as
     applied, with a warning."""
-    kept = [index for index in range(len(pushed.events)) if index not in discarded]
+    kept = [index for index in range(len(pushed.events)) if index not in discarded and index not in pushed.malformed]
     order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
     if order and pushed.events[order[-1]].occurred_at > now:
         order = _registered_first(pushed.events, order, now)
@@ -173,6 +176,12 @@ async def push(
     held_as_sent = await _held_as_sent(tx, log, scope, prepared, appended.reused)
     reused = [Rejection(at, events[at], GuidReused()) for at in appended.reused if at not in held_as_sent]
     refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
+    malformed = [index for index in pushed.malformed if index not in prepared.left_out]
+    refused += [
+        Rejection(at, pushed.events[index], EventMalformed(pushed.malformed[index][0]))
+        for at, index in enumerate(malformed, len(order))
+    ]
+    order = [*order, *malformed]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
     discarded = await keep(refused) if refused else ()
