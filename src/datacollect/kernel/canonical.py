@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from decimal import Decimal
 from json.encoder import encode_basestring
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -80,6 +81,35 @@ def _spelt_out(value: Any) -> Any:
         case dict():
             return {key: _spelt_out(item) for key, item in value.items()}
     return value
+
+
+_LARGEST_EXACT = 2**53 - 1
+
+
+def as_doubles(value: Any) -> Any:
+    """The value as a reader has it whose numbers are doubles, as JavaScript's are; itself if all its integers are exact there."""
+    match value:
+        case int() if abs(value) > _LARGEST_EXACT:
+            return float(value)
+        case list():
+            items = [as_doubles(item) for item in value]
+            return value if all(map(is_, items, value)) else items
+        case dict():
+            values = [as_doubles(item) for item in value.values()]
+            return value if all(map(is_, values, value.values())) else dict(zip(value, values, strict=True))
+    return value
+
+
+def holds_large_numbers(value: Any) -> bool:
+    """Whether there is a number that a reader with doubles may have made of another one."""
+    match value:
+        case int() | float():
+            return abs(value) > _LARGEST_EXACT
+        case list():
+            return any(map(holds_large_numbers, value))
+        case dict():
+            return any(map(holds_large_numbers, value.values()))
+    return False
 
 
 _PLAIN = frozenset((str, int, bool, type(None)))

@@ -1,6 +1,7 @@
 """Push and pull through HTTP, on both engines."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -9,6 +10,7 @@ from httpx2 import AsyncClient
 
 from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
+from datacollect.kernel.canonical import javascript_number
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -188,6 +190,24 @@ async def test_an_event_is_known_though_a_key_in_it_has_become_reserved_since(ad
     other = event | {"data": {"name": "Bo", "attendance": "good"}}
     told = (await push(admin, program, other, atomic=False)).json()
     assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("number", [123456789012345678, -(10**21) - 1, 2**53 + 1])
+async def test_an_echo_by_a_device_with_doubles_is_known(admin: AsyncClient, number: int, atomic: bool) -> None:
+    """JavaScript reads and writes `123456789012345678` as `123456789012345680`."""
+    program = await make_program(admin)
+    event = make_event(data={"ids": [{"national": number}], "name": "Ana"})
+    await push(admin, program, event)
+    written = json.loads(javascript_number(float(number)))
+    echo = event | {"data": {"ids": [{"national": written}], "name": "Ana"}}
+    answer = (await push(admin, program, echo, echo, atomic=atomic)).json()
+    assert (answer["applied"], answer["failed"], answer.get("warnings", [])) == (2, [], [])
+    for other in ({"ids": [{"national": number + 1000000}]}, {"ids": [{"national": written}], "name": "Bo"}):
+        told = (await push(admin, program, event | {"data": other}, atomic=False)).json()
+        assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"]
+    [stored] = await pull_all(admin, program)
+    assert stored["data"] == event["data"]
 
 
 async def test_pushing_twice_stores_once_and_counts_twice(admin: AsyncClient, program: str) -> None:

@@ -12,6 +12,7 @@ from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, Share
+from datacollect.eventstore.lookup import event_of
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
 from datacollect.eventstore.together import Kept
@@ -28,6 +29,7 @@ from datacollect.features.sync.errors import (
 from datacollect.features.sync.parts import part_for, read_part
 from datacollect.features.sync.payload import Push
 from datacollect.features.sync.verdicts import Refusals, Refused, verdicts
+from datacollect.kernel.canonical import as_doubles, holds_large_numbers
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
@@ -204,13 +206,27 @@ async def push(
 async def _held_as_sent(
     tx: Tx, log: EventLog, scope: TenantScope, prepared: Prepared, reused: Sequence[int]
 ) -> Collection[int]:
-    """Those that the log holds with keys that have become reserved since: it is the same event that comes again."""
+    """Those that the log holds with keys that have become reserved since, or with integers that a device has rounded to
+    doubles: it is the same event that comes again."""
+    found: set[int] = set()
     as_sent = {at: prepared.pushed.as_sent.get(prepared.order[at]) for at in reused}
     sent = {at: event for at, event in as_sent.items() if event is not None}
-    if not sent:
-        return ()
-    held = await log.held(tx, scope, [event.guid for event in sent.values()])
-    return {at for at, event in sent.items() if hash_event(event).content == held[event.guid].content_hash}
+    if sent:
+        held = await log.held(tx, scope, [event.guid for event in sent.values()])
+        found = {at for at, event in sent.items() if hash_event(event).content == held[event.guid].content_hash}
+    for at in reused:
+        event = sent.get(at, prepared.events[at])
+        if at not in found and holds_large_numbers(event.data):
+            # One after the other: what the log holds under the guid may be large, whatever was sent.
+            of_log = await event_of(tx, scope, event.guid)
+            if of_log is not None and _is_rounded(event, of_log):
+                found.add(at)
+    return found
+
+
+def _is_rounded(event: Event, held: Event) -> bool:
+    """Whether it is what a device whose numbers are doubles makes of what it was given."""
+    return hash_event(event).content == hash_event(replace(held, data=as_doubles(held.data))).content
 
 
 def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
