@@ -193,6 +193,35 @@ async def test_what_one_entity_went_through(admin: AsyncClient, program: str) ->
     assert await trail_of(admin, program, entityGuid="nobody") == []
 
 
+async def test_who_goes_on_by_time_misses_nothing_of_a_push_larger_than_a_page(
+    admin: AsyncClient, program: str
+) -> None:
+    """All of a push is recorded in one millisecond. Clients of v1 know no cursor."""
+    group = make_event(
+        "create-group", data={"name": "H", "members": [{"guid": f"m-{n}", "name": "M"} for n in range(500)]}
+    )
+    first, *rest = [make_event() for _ in range(1900)]
+    await push(admin, program, first)
+    await push(admin, program, *rest, group)
+    await push(admin, program, last := make_event())
+    found: list[dict[str, Any]] = []
+    since = ""
+    while entries := await trail_of(admin, program, since=since):
+        found += entries
+        since = entries[-1]["timestamp"]
+    assert len(found) == len({entry["guid"] for entry in found}) == 1 + 1900 + 500 + 1
+    assert found[-1]["eventGuid"] == last["guid"]
+    # Who follows the cursor, or names a size, gets pages of that size.
+    answer = await pull_audit(admin, program, limit=1000)
+    assert len(answer.json()) == 1000
+    cursor = answer.headers["X-Next-Cursor"]
+    assert [entry["guid"] for entry in await trail_of(admin, program, cursor=cursor)] == [
+        entry["guid"] for entry in found[1000:2000]
+    ]
+    whole = await pull_audit(admin, program)
+    assert await trail_of(admin, program, cursor=whole.headers["X-Next-Cursor"]) == found[-1:]
+
+
 async def test_since_is_a_time_of_the_hub(admin: AsyncClient, program: str, clock: TurnableClock) -> None:
     await push(admin, program, make_event(entity="a"))
     clock.turn(seconds=1)

@@ -22,7 +22,6 @@ from datacollect.kernel.ids import TenantId, is_device_id
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
 
-DEFAULT_PAGE = 1000
 LARGEST_PAGE = 5000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
@@ -89,7 +88,13 @@ async def pull_audit_logs(
     since: Annotated[
         str, Query(description="Only what was recorded, or claims to be, later than this timestamp.")
     ] = "",
-    limit: Annotated[str, Query(description="Entries per page, 1-5000.")] = str(DEFAULT_PAGE),
+    limit: Annotated[
+        str,
+        Query(
+            description="Entries per page, 1-5000. Without it, and without `cursor`, 1000 and what else was recorded in "
+            "the millisecond of the last one."
+        ),
+    ] = "",
     cursor: Annotated[str, Query(description="Where the last page ended, from `X-Next-Cursor`.")] = "",
     entity_guid: Annotated[str, Query(alias="entityGuid", description="Only those of this entity.")] = "",
 ) -> Response:
@@ -101,11 +106,12 @@ async def pull_audit_logs(
     """
     scope = auditor.scope
     start, after = _start(since), _after(cursor)
-    if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
-        raise InvalidAuditQuery()
+    most = _limit(limit) if limit else None
+    if cursor and most is None:
+        most = service.DEFAULT_PAGE
     async with hub.db.reading(scope) as view:
         page = await service.pull(
-            view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=int(limit)
+            view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=most
         )
     if page.entries:
         await hub.reads.note(scope, auditor.tenant, "read-audit-trail", entity_guid or "*", count=len(page.entries))
@@ -135,6 +141,12 @@ def _entry(sent: AuditLogIn, scope: TenantScope, device_id: str | None, now: Mil
         actor=caller,
         device_id=device_id,
     )
+
+
+def _limit(text: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= LARGEST_PAGE:
+        raise InvalidAuditQuery()
+    return int(text)
 
 
 def _start(since: str) -> Millis | None:

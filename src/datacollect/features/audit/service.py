@@ -1,13 +1,15 @@
 """Keeping, taking and telling the audit trail. Source: the contract's sync area, 3.4 and 3.5, and our decision 6."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 import msgspec
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
 from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.lookup import position_recorded_by
@@ -25,7 +27,7 @@ from datacollect.features.audit.model import (
     own_guid,
     reached_by,
 )
-from datacollect.features.audit.queries import Line, Source
+from datacollect.features.audit.queries import MOST_PAGE_BYTES, Line, Source
 from datacollect.features.entities.projection import Applied
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.errors import TenantUnknown, Unprocessable
@@ -147,6 +149,8 @@ def _warned(index: int, entry: AuditEntry, reason: Unprocessable) -> Warned:
 
 # -- telling
 
+DEFAULT_PAGE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -193,9 +197,12 @@ async def pull(
     since: Millis | None,
     after: Place,
     entity_guid: str | None,
-    limit: int,
+    limit: int | None,
 ) -> TrailPage:
     """The next entries behind `after` that were recorded, or claim to be, later than `since`.
+
+    Without a `limit` they are `DEFAULT_PAGE`, and what else was recorded in the millisecond of the last one, as far as
+    `MOST_PAGE_BYTES` reach: whoever goes on from its time would miss that.
 
     What was recorded later is all that stands behind one place, which is found by halving; what only claims to be later
     has an index of its own. So a log that is pushed late is not missed, and nothing is scanned: three statements
@@ -203,16 +210,31 @@ async def pull(
     """
     scope.require_everything()
     border = BEGINNING if since is None else reached_by(since, await position_recorded_by(view, scope, since))
-    lines, is_cut = await queries.read_trail(
-        view, scope, after=after, border=border, since=since or Millis(0), entity_guid=entity_guid, limit=limit
-    )
+    asked = partial(queries.read_trail, view, scope, border=border, since=since or Millis(0), entity_guid=entity_guid)
+    lines, is_cut = await asked(after=after, limit=limit or DEFAULT_PAGE)
+    is_full = is_cut or len(lines) == (limit or DEFAULT_PAGE)
+    if limit is None and is_full and not is_cut:
+        lines = await _with_rest_of_millisecond(asked, lines)
     sources = await _sources(view, scope, lines)
     # The events they come from may be larger than what they tell: the page ends where it has no room for the next.
     held = list(takewhile(lambda line: line.entry.is_pushed or line.entry.place.position in sources, lines))
     members = _Members(log, sources)
     told = [_told(line, sources, members) for line in held]
-    is_full = is_cut or len(held) < len(lines) or len(lines) == limit
-    return TrailPage(told, held[-1].entry.place if is_full else None)
+    return TrailPage(told, held[-1].entry.place if is_full or len(held) < len(lines) else None)
+
+
+async def _with_rest_of_millisecond(
+    asked: Callable[..., Awaitable[Portion[Line]]], lines: Sequence[Line]
+) -> Sequence[Line]:
+    """The lines with those behind them that were recorded in the same millisecond as the last one."""
+    found, last = list(lines), lines[-1].entry.recorded_at
+    while sum(len(line.body or "") for line in found) < MOST_PAGE_BYTES:
+        following, is_cut = await asked(after=found[-1].entry.place, limit=DEFAULT_PAGE)
+        rest = list(takewhile(lambda line: line.entry.recorded_at == last, following))
+        found += rest
+        if is_cut or len(rest) < DEFAULT_PAGE:
+            break
+    return found
 
 
 async def _sources(view: Reading, scope: TenantScope, lines: Iterable[Line]) -> Mapping[int, Source]:
