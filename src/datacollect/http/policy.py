@@ -242,7 +242,7 @@ class InProgram(Policy):
         tenant = await hub.tenants.find(tenant_id)
         if tenant is None:
             missing = self._missing(tenant_id)
-            if self.body and not isinstance(sent.document, dict) and "configId" not in request.query_params:
+            if self.body and not isinstance(sent.document, dict) and not request.query_params.get("configId"):
                 # The contract asks for the program before it looks at the body's shape.
                 missing.extra["help"] = _NAMES_NO_PROGRAM
             raise missing

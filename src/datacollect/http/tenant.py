@@ -62,7 +62,7 @@ async def claimed_tenant(request: Request) -> TenantId:
     The query tells, and the body is left alone; without it there, the body has to. Raises as `tenant_of` and
     `programs_named`, and `PayloadTooLarge`.
     """
-    if "configId" in request.query_params or request.method in ("GET", "HEAD"):
+    if request.query_params.get("configId") or request.method in ("GET", "HEAD"):
         return tenant_of(request)
     body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
     with telling_content_type(request):
@@ -89,6 +89,6 @@ def require_same_tenant(request: Request, tenant_id: TenantId) -> None:
 
 
 def _named(member: str, request: Request, body: Mapping[str, Any] | None) -> list[Any]:
-    """The values of that name in the query and in the body."""
+    """The values of that name in the query and in the body; an empty one in the query is none, as a web form sends it."""
     in_body = None if body is None else body.get(member)
-    return [*request.query_params.getlist(member), *([] if in_body is None else [in_body])]
+    return [*filter(None, request.query_params.getlist(member)), *([] if in_body is None else [in_body])]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from datacollect.kernel.clock import parse_timestamp
@@ -18,6 +18,13 @@ def examples(*values: Any, required: Sequence[str] = ()) -> ConfigDict:
     extra: dict[str, Any] = {"required": list(required)} if required else {}
     return ConfigDict(json_schema_extra={"examples": list(values), **extra})
 
+
+def _or_none(value: object) -> object:
+    return None if value == "" else value
+
+
+EMPTY_IS_ABSENT = BeforeValidator(_or_none)
+"""Of a filter: a web form sends an empty one for none."""
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 

@@ -152,6 +152,7 @@ async def test_lists_are_narrowed_by_device_code_and_entity(admin: AsyncClient) 
     assert await guids(deviceId="tablet-1", entityGuid="e") == []
     assert await guids(status="all") == [other["guid"], one["guid"]]
     assert await guids(status="blocking") == []
+    assert await guids(status="", deviceId="", code="", entityGuid="") == [other["guid"], one["guid"]]
 
 
 @pytest.mark.parametrize(

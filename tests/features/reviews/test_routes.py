@@ -751,6 +751,8 @@ async def test_the_queue_is_narrowed(world: World, clock: TurnableClock) -> None
     assert await ids(to=person["createdAt"]) == [person["id"]]
     assert await ids(due="overdue") == []
     assert await ids(due=group["dueAt"]) == [group["id"]]
+    emptied = ("status", "eventType", "entityGuid", "submittedBy", "assignedTo", "from", "to", "due")
+    assert await ids(**dict.fromkeys(emptied, "")) == [person["id"], group["id"]], "as a form sends it"
 
 
 async def test_all_that_a_citizen_has_submitted_is_found_whatever_they_had_signed_in_with(

@@ -367,6 +367,13 @@ async def test_an_absent_config_id_means_default(admin: AsyncClient) -> None:
     assert (await admin.post("/api/sync/push", json={"events": [event]})).status_code == 200
     page = (await admin.get("/api/sync/pull", params={"limit": 5000})).json()
     assert event["guid"] in [e["guid"] for e in page["events"]]
+    assert (await admin.get("/api/sync/pull", params={"limit": 5000, "configId": ""})).json() == page
+
+
+async def test_an_empty_config_id_in_the_query_is_none(admin: AsyncClient, program: str) -> None:
+    body = {"events": [make_event()], "configId": program}
+    assert (await admin.post("/api/sync/push", params={"configId": ""}, json=body)).status_code == 200
+    assert (await admin.post("/api/sync/push?configId=&configId=x", json=body)).status_code == 400
 
 
 async def test_query_and_body_that_differ_write_nothing(admin: AsyncClient, program: str) -> None:

@@ -14,6 +14,7 @@ from datacollect.http.current import CurrentHub
 from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.cursor import read_place, write_place
 from datacollect.kernel.identity import Action
@@ -39,7 +40,9 @@ async def list_conflicts(
     hub: CurrentHub,
     reader: Reader,
     status: Annotated[str, Query(description="`unresolved`, `resolved` or `all`.")] = "unresolved",
-    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
+    entity_guid: Annotated[
+        str | None, Query(alias="entityGuid", description="Only those of this entity."), EMPTY_IS_ABSENT
+    ] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(MOST_LISTED),
     cursor: Annotated[str | None, Query(description="The `nextCursor` of the page before.")] = None,
 ) -> dict[str, Any]:
@@ -48,7 +51,7 @@ async def list_conflicts(
     What is found while you go through the pages is before the first of them; what is decided meanwhile leaves the list,
     and the page behind it begins where it would have begun.
     """
-    scope = reader.scope
+    scope, status = reader.scope, status or "unresolved"
     if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidConflictQuery()
     after = None if cursor is None else _place(cursor)

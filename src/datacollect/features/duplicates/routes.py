@@ -77,6 +77,7 @@ async def list_potential_duplicates(
     cursor: Annotated[str | None, Query(description="The `X-Next-Cursor` of the page before.")] = None,
 ) -> list[dict[str, Any]]:
     """Pairs of entities that may be one, those found last first, with what speaks for it and against it."""
+    wanted = wanted or "open"
     if wanted != "all" and wanted not in set(Status):
         raise InvalidPairsQuery()
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:

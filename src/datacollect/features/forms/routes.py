@@ -12,6 +12,7 @@ from datacollect.features.forms.schemas import FindingList
 from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
@@ -32,7 +33,9 @@ Reader = Annotated[Entered, Depends(InSync(Action.APPROVE, whole=True))]
 async def list_form_findings(
     hub: CurrentHub,
     reader: Reader,
-    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
+    entity_guid: Annotated[
+        str | None, Query(alias="entityGuid", description="Only those of this entity."), EMPTY_IS_ABSENT
+    ] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = "100",
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
 ) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datacollect.features.messages.views import message_document
 from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.cursor import read_place, write_place
 from datacollect.kernel.identity import Action
@@ -38,7 +39,9 @@ async def list_messages(
     hub: CurrentHub,
     operator: Operator,
     wanted: Annotated[
-        str | None, Query(alias="status", description=f"Only those that are {', '.join(f'`{one}`' for one in Status)}.")
+        str | None,
+        Query(alias="status", description=f"Only those that are {', '.join(f'`{one}`' for one in Status)}."),
+        EMPTY_IS_ABSENT,
     ] = None,
     limit: Annotated[str, Query(description=f"At most this many, 1-{MOST_LISTED}.")] = str(DEFAULT_LISTED),
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,

@@ -25,6 +25,7 @@ from datacollect.http.current import CurrentHub
 from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.identity import Action, TenantScope
@@ -73,9 +74,13 @@ async def list_quarantined(
             description="`open`, `blocking` (open, and stopping a device), `replayed`, `discarded`, `accepted`, `all`."
         ),
     ] = "open",
-    device_id: Annotated[str | None, Query(alias="deviceId", description="Only those this device sent.")] = None,
-    code: Annotated[str | None, Query(description="Only those refused for this reason.")] = None,
-    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those about this entity.")] = None,
+    device_id: Annotated[
+        str | None, Query(alias="deviceId", description="Only those this device sent."), EMPTY_IS_ABSENT
+    ] = None,
+    code: Annotated[str | None, Query(description="Only those refused for this reason."), EMPTY_IS_ABSENT] = None,
+    entity_guid: Annotated[
+        str | None, Query(alias="entityGuid", description="Only those about this entity."), EMPTY_IS_ABSENT
+    ] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(DEFAULT_LISTED),
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
 ) -> dict[str, Any]:
@@ -87,13 +92,13 @@ async def list_quarantined(
     scope = judge.scope
     before = None if cursor is None else _CURSOR.fullmatch(cursor)
     if (
-        status not in _STATUSES
+        (status or "open") not in _STATUSES
         or not _WHOLE_NUMBER.fullmatch(limit)
         or not 1 <= int(limit) <= MOST_LISTED
         or (cursor is not None and before is None)
     ):
         raise InvalidQuarantineQuery()
-    wanted, kind = _STATUSES[status]
+    wanted, kind = _STATUSES[status or "open"]
     filters = {"device_id": device_id, "code": code, "entity_guid": entity_guid}
     async with hub.db.reading(scope) as view:
         page = await service.list_newest(

@@ -40,6 +40,7 @@ from datacollect.http.current import CurrentHub
 from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByTenantId, Entered, SignedIn
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor
@@ -75,22 +76,33 @@ Submitter = Annotated[
 async def list_reviews(
     hub: CurrentHub,
     lister: Lister,
-    status: Annotated[str | None, Query(description="Only those in this state.")] = None,
-    event_type: Annotated[str | None, Query(alias="eventType", description="Only events of this type.")] = None,
-    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only about this entity.")] = None,
+    status: Annotated[str | None, Query(description="Only those in this state."), EMPTY_IS_ABSENT] = None,
+    event_type: Annotated[
+        str | None, Query(alias="eventType", description="Only events of this type."), EMPTY_IS_ABSENT
+    ] = None,
+    entity_guid: Annotated[
+        str | None, Query(alias="entityGuid", description="Only about this entity."), EMPTY_IS_ABSENT
+    ] = None,
     submitted_by: Annotated[
         str | None,
         Query(
             alias="submittedBy",
             description="Only what this one has submitted; of a citizen all, whatever they had signed in with.",
         ),
+        EMPTY_IS_ABSENT,
     ] = None,
     assigned_to: Annotated[
-        str | None, Query(alias="assignedTo", description="Only what this one is to decide, by e-mail.")
+        str | None,
+        Query(alias="assignedTo", description="Only what this one is to decide, by e-mail."),
+        EMPTY_IS_ABSENT,
     ] = None,
-    since: Annotated[str | None, Query(alias="from", description="Submitted at or after this time.")] = None,
-    until: Annotated[str | None, Query(alias="to", description="Submitted at or before this time.")] = None,
-    due: Annotated[str | None, Query(description="Due at or before this time, or `overdue`.")] = None,
+    since: Annotated[
+        str | None, Query(alias="from", description="Submitted at or after this time."), EMPTY_IS_ABSENT
+    ] = None,
+    until: Annotated[
+        str | None, Query(alias="to", description="Submitted at or before this time."), EMPTY_IS_ABSENT
+    ] = None,
+    due: Annotated[str | None, Query(description="Due at or before this time, or `overdue`."), EMPTY_IS_ABSENT] = None,
     limit: Annotated[str | None, Query(description="At most this many, 1-500.")] = None,
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
 ) -> dict[str, Any]:

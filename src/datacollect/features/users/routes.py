@@ -28,6 +28,7 @@ from datacollect.http.decoding import strict_json, validated
 from datacollect.http.openapi import errors
 from datacollect.http.policy import AnyAccount, CurrentUser, SignedIn
 from datacollect.http.source import CurrentSource
+from datacollect.http.wire import EMPTY_IS_ABSENT
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
@@ -119,9 +120,13 @@ async def list_users(
     limit: Annotated[str | None, Query(description="At most this many, 1-1000.")] = None,
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
     search: Annotated[str, Query(max_length=320, description="Part of the e-mail.")] = "",
-    tenant_id: Annotated[str | None, Query(alias="tenantId", description="Only members of this program.")] = None,
+    tenant_id: Annotated[
+        str | None, Query(alias="tenantId", description="Only members of this program."), EMPTY_IS_ABSENT
+    ] = None,
     role: Annotated[
-        str | None, Query(description="`ADMIN`, `USER`, or the highest role in `tenantId` or in any program.")
+        str | None,
+        Query(description="`ADMIN`, `USER`, or the highest role in `tenantId` or in any program."),
+        EMPTY_IS_ABSENT,
     ] = None,
 ) -> Response:
     """Accounts, oldest first. Without `limit` all of them, but 10,000 at most; `Link` and `X-Next-Cursor` tell of more.
