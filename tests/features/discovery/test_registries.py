@@ -274,8 +274,13 @@ async def test_an_address_is_taken_as_people_paste_it(boss: AsyncClient, spp: Fa
     assert_refused(refused, 400, "URL, database, username, and password are required", "INVALID_ODOO_CONNECTION")
 
 
-async def test_an_empty_name_looks_for_no_name(boss: AsyncClient, spp: FakeSpp) -> None:
-    answer = await boss.post(DISCOVER, json=discovery(spp, filter={"name": ""}))
+@pytest.mark.parametrize(
+    "filter", [{"name": ""}, {"status": "", "targetType": ""}, {"status": None, "targetType": None, "name": None}, None]
+)
+async def test_what_of_a_filter_is_empty_is_looked_for_as_if_absent(
+    boss: AsyncClient, spp: FakeSpp, filter: dict[str, Any] | None
+) -> None:
+    answer = await boss.post(DISCOVER, json=discovery(spp, filter=filter))
     assert answer.status_code == 200, answer.text
     assert spp.log[-1].query == {"_count": "100", "status": "active"}
 

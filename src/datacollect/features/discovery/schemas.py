@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, RootModel, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel, SecretStr, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Model, Wire
+from datacollect.http.wire import EMPTY_IS_ABSENT, Model, Wire
 from datacollect.outgoing import UrlRefused, require_url
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
@@ -86,11 +86,15 @@ class SppConnection(Wire):
     client_secret: Secret
 
 
-class ProgramFilter(Wire):
-    """Which programs."""
+def _active_unless_given(value: object) -> object:
+    return "active" if value is None or value == "" else value
 
-    status: Literal["active", "ended"] = "active"
-    target_type: Literal["individual", "group"] | None = None
+
+class ProgramFilter(Wire):
+    """Which programs. Null and empty are absent: JavaScript and web forms send either for what was not chosen."""
+
+    status: Annotated[Literal["active", "ended"], BeforeValidator(_active_unless_given)] = "active"
+    target_type: Annotated[Literal["individual", "group"] | None, EMPTY_IS_ABSENT] = None
     name: str | None = Field(None, max_length=1000, description="Part of the name; an empty one is none.")
 
 
