@@ -129,7 +129,7 @@ async def test_an_event_that_makes_a_body_unreadable_is_named(bench: Bench, case
     text, code = UNREADABLE[case]
     event = text[len(b'{"events":[') : -len(b'],"configId":"p"}')]
     good = _event_text(data='{"x":"],[{\\"\\ud83d\\ude00","n":[1, 2]}').encode()
-    members = f'"configId":"{bench.program}", "atomic":false,"x":[{{"events":[{{}}]}}]'.encode()
+    members = f'"configId":"{bench.program}", "atomic":true,"x":[{{"events":[{{}}]}}]'.encode()
     order = (good, event, good, event)
     body = b"{" + members + b', "events" : [' + b" ,\n".join(order) + b" ] }"
     refused = assert_refused(await bench.push(body), 400, code or "")

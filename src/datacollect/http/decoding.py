@@ -94,6 +94,14 @@ def strict_json(body: bytes) -> Any:
 def faults_of_items(body: bytes, name: str) -> Iterator[InvalidJson | None]:
     """Of each item of the array with that name, in an object that `strict_json` has refused: why it is refused, if it is.
 
+    As `items_of`."""
+    return (fault for _, fault in items_of(body, name))
+
+
+def items_of(body: bytes, name: str) -> Iterator[tuple[slice, InvalidJson | None]]:
+    """Where each item of the array with that name is in an object that `strict_json` has refused, and why it is refused, if
+    it is.
+
     Ends with the first that is nested so deeply that its end cannot be found. Raises `InvalidJson` where the body, or the
     rest of it, is no JSON at all, and for what is not worth the room that it takes.
     """
@@ -108,9 +116,9 @@ def faults_of_items(body: bytes, name: str) -> Iterator[InvalidJson | None]:
             try:
                 at = _ends.raw_decode(text, begin)[1]
             except RecursionError:
-                yield _too_deep()
+                yield slice(begin, len(body)), _too_deep()
                 return
-            yield _fault_of_item(body[begin:at])
+            yield slice(begin, at), _fault_of_item(body[begin:at])
             at = _after_space(text, at)
             if text[at] not in ",]":
                 raise InvalidJson()

@@ -1,6 +1,7 @@
 """`/api/sync/quarantine` through HTTP, on both engines: nothing refused is lost, and a blocked device gets on."""
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -585,6 +586,33 @@ async def test_what_is_no_event_blocks_its_device_until_that_is_decided(admin: A
     assert (answer.status_code, answer.json()["applied"]) == (200, 2)
     assert [(one["index"], one["code"]) for one in answer.json()["warnings"]] == [(1, "EVENT_DISCARDED")]
     assert good["guid"] in guids_of(await pull_all(admin, program))
+
+
+@pytest.mark.parametrize("text", ['"a\\u0000b"', '"a\\ud83d"', "1e999", '{"k": 1, "k": 2}', '"\udcff"'], ids=repr)
+async def test_with_verdicts_what_cannot_be_decoded_is_kept_as_text(admin: AsyncClient, text: str) -> None:
+    program = await make_program(admin)
+    first, bad, last = make_event(), make_event(), make_event()
+    events = [json.dumps(one) for one in (first, bad | {"data": "HERE"}, last)]
+    sent = ", ".join(events).replace('"HERE"', f'{{"name": {text}}}').encode(errors="surrogateescape")
+    for envelope in (
+        b'{"events": [%s], "atomic": false, "configId": "%s"}',
+        b'{"atomic":false,"events":[%s],"configId":"%s"}',
+    ):
+        answer = await admin.post("/api/sync/push", content=envelope % (sent, program.encode()))
+        assert (answer.status_code, answer.json()["applied"]) == (207, 2), answer.text
+        [refused] = answer.json()["failed"]
+        assert (refused["index"], refused["guid"], refused["code"]) == (1, bad["guid"], "INVALID_EVENT")
+    [row] = await kept(admin, program)
+    assert (row["eventGuid"], row["entityGuid"], row["attempts"]) == (bad["guid"], bad["entityGuid"], 2)
+    assert text.replace("\udcff", "\\xff") in row["event"]["asSent"]
+    # All or nothing, it is refused as it was.
+    body = b'{"events": [%s], "configId": "%s"}' % (sent, program.encode())
+    assert (await admin.post("/api/sync/push", content=body)).status_code == 400
+    # The operator's word lets the device go on.
+    edited = {"event": bad | {"data": {"name": "put right"}}}
+    assert (await decide(admin, program, f"{row['id']}/replay", edited)).status_code == 200
+    answer = await admin.post("/api/sync/push", content=envelope % (sent, program.encode()))
+    assert (answer.status_code, answer.json()["applied"]) == (200, 3), answer.text
 
 
 async def test_very_many_that_are_no_events_are_refused_with_verdicts_too(admin: AsyncClient) -> None:

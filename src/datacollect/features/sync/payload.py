@@ -1,5 +1,6 @@
 """The body of a push: from decoded JSON to events, with every fault named."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -9,7 +10,7 @@ from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
-from datacollect.http.decoding import faults_of_items
+from datacollect.http.decoding import faults_of_items, items_of, strict_json
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import InvalidJson, Issue, IssueCode
@@ -82,8 +83,7 @@ async def unreadable_events(body: bytes) -> Sequence[Issue]:
     try:
         for index, refused in enumerate(islice(faults_of_items(body, "events"), _MOST_LOOKED_AT)):
             if refused is not None:
-                text = refused.message.replace("The body", "The event").replace("the body", "the event")
-                issues.append(_issue(IssueCode.UNREADABLE, ["events", index], text))
+                issues.append(_unreadable(refused, index))
             if len(issues) >= MOST_ISSUES:
                 break
             if index % AT_ONCE == AT_ONCE - 1:
@@ -91,6 +91,64 @@ async def unreadable_events(body: bytes) -> Sequence[Issue]:
     except InvalidJson:
         return ()
     return issues
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An item of a push that cannot be decoded: its text, with what is no text escaped, and why."""
+
+    text: str
+    members: Mapping[str, Any]
+    """Its guids, as far as they can be told."""
+    fault: Issue
+
+
+async def readable_part(body: bytes) -> dict[str, Any] | None:
+    """A body that cannot be decoded, with `Unreadable` in the place of each event that cannot; None if it is something else,
+    there are very many, or the push does not ask for verdicts. Others have their turns."""
+    if b'"atomic"' not in body:
+        return None
+    found: list[Any] = []
+    begin = end = faults = 0
+    try:
+        for at, refused in islice(items_of(body, "events"), _MOST_LOOKED_AT + 1):
+            index, text = len(found), body[at]
+            begin, end = begin or at.start, at.stop
+            if refused is None:
+                found.append(strict_json(text))
+            else:
+                found.append(Unreadable(_kept_text(text), _guids_in(text), _unreadable(refused, index)))
+                faults += 1
+            if faults >= MOST_ISSUES or len(found) > _MOST_LOOKED_AT:
+                return None
+            if index % AT_ONCE == AT_ONCE - 1:
+                await others_turn()
+        envelope = strict_json(body[:begin] + body[end:])
+    except InvalidJson:
+        return None
+    return {**envelope, "events": found} if faults and envelope.get("atomic") is False else None
+
+
+def _guids_in(item: bytes) -> Mapping[str, Any]:
+    """Read by a decoder that takes nearly anything: a device knows its events by their guids."""
+    try:
+        found = json.loads(item.decode(errors="replace"), strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    members = found if isinstance(found, dict) else {}
+    guid, entity_guid = members.get("guid"), members.get("entityGuid")
+    if isinstance(entity_guid, str) and (not entity_guid.isascii() or "\0" in entity_guid):
+        entity_guid = None
+    return {"guid": guid, "entityGuid": entity_guid}
+
+
+def _kept_text(item: bytes) -> str:
+    return item.decode(errors="backslashreplace").replace("\0", "\\u0000")
+
+
+def _unreadable(refused: InvalidJson, index: int) -> Issue:
+    text = refused.message.replace("The body", "The event").replace("the body", "the event")
+    return _issue(IssueCode.UNREADABLE, ["events", index], text)
 
 
 class _Reading:
@@ -148,7 +206,10 @@ class _Reading:
 
 def _stand_in(item: Any) -> Event:
     """An event in the place of something that is none. It has no type, so that it can be kept and never be applied."""
-    sent = item if isinstance(item, dict) else {}
+    if isinstance(item, Unreadable):
+        item, sent = item.text, item.members
+    else:
+        sent = item if isinstance(item, dict) else {}
     guid, entity_guid = sent.get("guid"), sent.get("entityGuid")
     if not isinstance(guid, str) or not is_uuid_text(guid):
         guid = derived_guid("", "malformed", canonical_json(item).decode())
@@ -158,6 +219,9 @@ def _stand_in(item: Any) -> Event:
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
+    if isinstance(item, Unreadable):
+        issues.append(item.fault)
+        return None
     if not isinstance(item, dict):
         issues.append(_issue(IssueCode.INVALID_TYPE, ["events", index], "Expected object"))
         return None

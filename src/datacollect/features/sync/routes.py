@@ -14,7 +14,7 @@ from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
 from datacollect.features.sync.errors import EventMalformed, InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
-from datacollect.features.sync.payload import Push, read_push_in_turns, unreadable_events
+from datacollect.features.sync.payload import Push, read_push_in_turns, readable_part, unreadable_events
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import Mismatches, Prepared, PushResult
@@ -68,7 +68,12 @@ class _PushDocument(ProgramBody):
             document = await take_json(request)
         except InvalidJson as refused:
             # A device that is not told which event it is sends all of them again, for ever.
-            issues = await unreadable_events(await read_body(request))
+            body = await read_body(request)
+            part = await readable_part(body)
+            if part is not None:
+                request._body = b""  # as `take_json`
+                return Sent(part, part)
+            issues = await unreadable_events(body)
             if issues:
                 refused.extra["errors"] = issues
             raise
