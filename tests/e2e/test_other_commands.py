@@ -60,6 +60,12 @@ def test_dev_env_writes_a_private_file_and_prints_the_login_once(run: Run, tmp_p
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize(("port", "address"), [("3987", "http://localhost:3987"), ("", "http://localhost:3000")])
+def test_codes_of_a_hub_at_another_port_lead_there(run: Run, tmp_path: Path, port: str, address: str) -> None:
+    assert run("dev-env", SYNC_SERVER_PORT=port).returncode == 0
+    assert f"PUBLIC_BASE_URL={address}\n" in (tmp_path / ".env").read_text()
+
+
 def test_an_env_file_that_is_there_stays_as_it_is(run: Run, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ADMIN_EMAIL=mine@hub.test\n")
     assert run("dev-env").stdout == ""

@@ -28,7 +28,7 @@ def write_dev_env(
         f"JWT_SECRET={secrets.token_urlsafe(48)}",
         f"SECRETS_KEY={secrets.token_urlsafe(48)}",
         "CORS_ORIGINS=*",
-        "PUBLIC_BASE_URL=http://localhost:3000",
+        f"PUBLIC_BASE_URL=http://localhost:{os.environ.get('SYNC_SERVER_PORT') or 3000}",
         "ALLOW_PRIVATE_ADAPTER_HOSTS=true",
         "OTP_EXPOSE_DEV_CODE=true",
     ]
