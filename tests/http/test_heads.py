@@ -1,6 +1,7 @@
 """HEAD: what GET says, without the body."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def told(answer: Any) -> tuple[int, dict[str, str]]:
     return answer.status_code, {name: answer.headers[name] for name in answer.headers.keys() - OF_EACH_ANSWER}
 
 
+def without_time(answer: tuple[int, dict[str, str]]) -> tuple[int, dict[str, str]]:
+    """A file is called by the second in which it was asked for."""
+    status, headers = answer
+    return status, {name: re.sub(r"\d{8}T\d{6}Z", "", value) for name, value in headers.items()}
+
+
 async def test_every_get_is_answered_to_head_by_the_same_headers(open_hub: OpenHub) -> None:
     async with open_hub(**SETTINGS) as client:
         program = await make_program(await signed_in(client))
@@ -47,7 +54,7 @@ async def test_every_get_is_answered_to_head_by_the_same_headers(open_hub: OpenH
             address = path.format(**named)
             query = {"tenantId" if path == "/api/reviews" else "configId": program} if path != "/api/apps/{id}" else {}
             plain, head = await client.get(address, params=query), await client.head(address, params=query)
-            assert told(head) == told(plain), path
+            assert without_time(told(head)) == without_time(told(plain)), path
             assert head.content == b""
             asked.add(head.status_code)
     assert {200, 404} <= asked
