@@ -505,7 +505,20 @@ async def test_single_fields_are_decided(world: World) -> None:
     assert (held["phone"], held["village"]) == ("2", "Thap")
     # Devices go by the times of events: the last one tells all that was decided.
     last = (await pull_all(world.admin, world.program))[-1]
-    assert last["data"] == {"village": "Thap"} or last["data"] == {"phone": "2", "village": "Thap"}
+    assert last["data"] == {"phone": "2", "village": "Thap"}
+
+
+async def test_what_is_approved_holds_for_devices_against_whom_it_holds_here(world: World) -> None:
+    """Of a submission that was older in one field the others counted as written now here, and as old as they were there."""
+    await stored(world, "e", phone="1", age=1)
+    await push(world.admin, world.program, change("e", phone="3"))
+    submitted = make_event("update-individual", entity="e", data={"phone": "2", "age": 2}, timestamp=LATER)
+    review = await world.agent.submitted(submitted)
+    await world.supervisor.done(review, "approve", fields={"phone": "submitted"})
+    await push(world.admin, world.program, change("e", age=3))  # recorded offline, between the two
+    told = [each for each in await pull_all(world.admin, world.program) if "age" in each["data"]]
+    by_device = max(told, key=lambda each: each["timestamp"])["data"]["age"]
+    assert (await world.supervisor.entity("e"))["data"]["age"] == by_device == 2
 
 
 async def test_a_submission_that_is_older_than_what_it_changes_holds_all_the_same_once_approved(world: World) -> None:

@@ -161,10 +161,11 @@ def _outcome(event: Event, held: Entity | None, decision: Decision, *, user_id: 
     for name in kept & wanted.keys():
         if name not in current:
             raise UndecidableField(path=["data", name])
-    fields = {name: wanted[name] for name in late_fields(event, held)}
-    fields |= {name: current[name] for name in kept & wanted.keys()}
-    if not fields:
+    chosen = {name: current[name] for name in kept & wanted.keys()}
+    if not chosen and not late_fields(event, held):
         return None
+    # All of them, for here they all count as written now: what somebody wrote meanwhile, and brings later, loses to each.
+    fields = {**wanted, **chosen}
     kind = event.type.rpartition("-")[2]
     return Event(new_guid(), event.entity_guid, f"update-{kind}", fields, at, user_id)
 
