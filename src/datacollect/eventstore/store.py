@@ -100,8 +100,6 @@ class Page:
     last_position: int
     sealed: Sequence[Slice] = ()
     """Events in front of the `bodies`, as parts of sealed segments."""
-    history: int = 0
-    """What marks the history of a log that was put back, in a page of a part of it; 0 if it never was."""
     written: dict[bytes, Any] = field(default_factory=dict, compare=False)
     """For whoever writes the page down: what was made of it, for the next one who is given this very page."""
 
@@ -131,13 +129,8 @@ class Place:
 
     def give_out(self, cursor: Cursor | None) -> Cursor | None:
         """The cursor as a reader of this history is given it."""
-        mark = self.history
+        mark = mark_of(self.epoch)
         return replace(cursor, mark=mark) if mark and cursor is not None else cursor
-
-    @property
-    def history(self) -> int:
-        """What marks the history of a log that was put back; 0 if it never was."""
-        return mark_of(self.epoch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -143,8 +143,6 @@ class SyncScope:
     reach: Reach = EVERYWHERE
     """The entities that may be touched and are delivered; the time window limits what is delivered only."""
     time_window: Mapping[str, Any] | None = None
-    history: int = 0
-    """What marks the history of a log that was put back; 0 if it never was."""
 
     @property
     def is_bounded(self) -> bool:
@@ -165,17 +163,7 @@ class SyncScope:
         document = {**self._told, "schemaVersion": _SCHEMA_VERSION, "timeWindow": self.time_window}
         if not self.reach.is_one_box:
             document["boxes"] = [box.to_wire() for box in self.reach.boxes]
-        if self.history:
-            document["history"] = self.history
         return f"sha256:{hashlib.sha256(canonical_json(document)).hexdigest()}"
-
-    def in_history(self, history: int) -> "SyncScope":
-        """The same with another hash in a log that was put back.
-
-        Devices that hold a part have dropped what was moved out of it by events that are lost, and hold what had been
-        moved in: whoever heeds the hash pulls afresh, and drops what does not come.
-        """
-        return self if history == self.history else replace(self, history=history)
 
     def to_wire(self) -> dict[str, Any]:
         """Of several boxes the one around them: clients know of no others."""

@@ -61,11 +61,6 @@ class Agents:
             cursor = answer.json()["nextCursor"]
         return events
 
-    async def hash_of(self, program: str, headers: dict[str, str]) -> str:
-        answer = await self.client.get("/api/sync/pull", params={"configId": program, "since": ""}, headers=headers)
-        assert answer.headers["X-Sync-Scope-Hash"] == answer.json()["scope"]["hash"]
-        return str(answer.json()["scope"]["hash"])
-
     async def push(self, program: str, headers: dict[str, str], *events: Any, **members: Any) -> Any:
         body = {"events": list(events), "configId": program} | members
         return await self.client.post("/api/sync/push", json=body, headers=headers)
@@ -78,31 +73,6 @@ def person(area: str | None, entity: str | None = None, **data: Any) -> dict[str
 
 def guids(events: list[Any]) -> list[str]:
     return [event["guid"] for event in events]
-
-
-async def test_after_a_restore_devices_that_hold_a_part_pull_afresh(
-    admin: AsyncClient, agent: Agents, hub: Hub, admin_token: str
-) -> None:
-    """They have dropped somebody who was moved out by an event that is lost, and hold whom such an event has moved in."""
-    program = await make_program(admin)
-    limits: list[dict[str, Any]] = [{"areaIds": ["A1"]}, {"timeWindow": {"type": "rolling", "days": 30}}]
-    headers = [DEVICE | bearer(admin_token), *[await agent.of(program, **limit) for limit in limits]]
-    await push(admin, program, person("A1", "p"))
-    scope = system_scope(TenantId(program))
-
-    async def hashes() -> list[str]:
-        return [await agent.hash_of(program, each) for each in headers]
-
-    whole, *parts = await hashes()
-    assert await hashes() == [whole, *parts]
-    for _ in range(2):
-        async with hub.db.transaction(scope) as tx:
-            await put_back(tx, hub.log, scope, backup_at=None, now=hub.clock.now())
-        again = await hashes()
-        assert again[0] == whole, "who may have all has dropped nothing"
-        assert all(new != old for new, old in zip(again[1:], parts, strict=True))
-        assert again == await hashes()
-        parts = again[1:]
 
 
 async def test_what_is_imported_reaches_who_has_read_a_part_of_the_program_while_it_was_empty(

@@ -158,8 +158,6 @@ async def pull_events(
         limit=page_size,
         now=hub.clock.now(),
     )
-    if sync_scope.is_limited:
-        sync_scope = sync_scope.in_history(page.history)
     count = len(page)
     device.pulled(count, scope_hash=sync_scope.hash)
     if count:

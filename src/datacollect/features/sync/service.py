@@ -274,4 +274,4 @@ async def pull(
     async with opening() as view:
         place = await pages.locate(view, scope, cursor)
         page = await read_part(view, log, scope, part, place=place, limit=limit, begins=begins)
-    return replace(page, next_cursor=place.give_out(page.next_cursor), history=place.history)
+    return replace(page, next_cursor=place.give_out(page.next_cursor))
