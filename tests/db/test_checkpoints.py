@@ -51,10 +51,10 @@ async def test_a_log_of_few_long_rows_does_not_grow_without_end(tmp_path: Path) 
     async with closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as database:
         async with database.transaction(EVERY_TENANT) as tx:
             await tx.run("CREATE TABLE t (x BLOB)")
-        for _ in range(100):
+        for _ in range(200):
             async with database.transaction(EVERY_TENANT) as tx:
                 await tx.run("INSERT INTO t VALUES (randomblob(1000000))")
-        assert log.stat().st_size < 60_000_000
+        assert log.stat().st_size < 120_000_000, "some 50; more where the machine is busy, and copying takes its time"
 
 
 async def test_what_a_snapshot_holds_back_is_copied_when_it_has_ended(tmp_path: Path, eager: None) -> None:

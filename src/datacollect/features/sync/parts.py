@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datacollect.db import Reading
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import DeliveredEvent, Page, Place
-from datacollect.features.entities.service import guids_of_entities
+from datacollect.features.entities.service import guids_of_entities, known_guids, within_reach
 from datacollect.features.sync.places import first_filed, places_within, read_places
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
@@ -15,6 +15,8 @@ from datacollect.kernel.sync_scope import EVERYWHERE, Box, Reach, SyncScope
 
 _EXAMINED = 1000
 """Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""
+
+_ENDS = ('"type":"delete-entity"', '"type":"resolve-duplicate"')
 
 _AS_MUCH_AS_AN_EVENT = 10
 """Positions in an index of places, to read."""
@@ -61,8 +63,8 @@ async def read_part(
     after = place.position
     first_in_window = 1 if begins is None else await log.position_at(view, scope, begins)
     sieved = first_in_window > 1
-    look_at = max(limit, _EXAMINED) if sieved else limit
-    unfiled = await _unfiled(view, scope, part, after, limit=look_at)
+    look_at = max(limit, _EXAMINED) if sieved or part.is_wish else limit
+    unfiled = await _unfiled(view, scope, after, limit=look_at) if part.is_wish else range(0)
     positions: Sequence[int]
     if unfiled:
         positions = list(unfiled)
@@ -80,21 +82,34 @@ async def read_part(
         async with view.for_rows(len(named)) as rows:
             guids = await guids_of_entities(rows, scope, named, changed_at=first_in_window)
         kept = [event for event in looked_at if event.entity_guid in guids]
-    more = is_cut or len(looked_at) == look_at or bool(unfiled and looked_at)
+    if unfiled and kept:
+        kept = await _wished_for(view, scope, part, kept)
+    more = is_cut or len(looked_at) == look_at or bool(unfiled and looked_at and looked_at[-1].position == unfiled[-1])
     return _page(looked_at, kept, after=after, limit=limit, more=more)
 
 
-async def _unfiled(view: Reading, scope: TenantScope, part: Part, after: int, *, limit: int) -> range:
-    """The next positions from before the log was filed by place, of a reader who has read on into that time without a
-    wish, or another one: deletes and moves from then are filed nowhere. They may have all of it.
-
-    None for who begins: they hold nothing yet, and what is filed is complete.
-    """
-    if not part.is_wish or after == 0:
-        return range(0)
+async def _unfiled(view: Reading, scope: TenantScope, after: int, *, limit: int) -> range:
+    """The next positions from before the log was filed by place."""
     filed = await first_filed(view, scope)
     end = after + 1 + limit
-    return range(after + 1, end if filed is None else min(end, filed))
+    return range(after + 1, end if filed is None else max(after + 1, min(end, filed)))
+
+
+async def _wished_for(
+    view: Reading, scope: TenantScope, part: Part, found: Sequence[DeliveredEvent]
+) -> Sequence[DeliveredEvent]:
+    """Those from before the log was filed that are about who is now where the reader wishes, and all deletes: where an
+    entity was that is gone is not known, and a device that holds it has to be told."""
+    guids = sorted({event.entity_guid for event in found})
+    here = await within_reach(view, scope.limited_to(part.reach), guids)
+    there = await known_guids(view, scope, guids)
+    return [
+        event for event in found if event.entity_guid in here or (_ends(event) and not there.get(event.entity_guid))
+    ]
+
+
+def _ends(event: DeliveredEvent) -> bool:
+    return any(type in event.body for type in _ENDS)
 
 
 def _page(

@@ -16,7 +16,7 @@ from datacollect.features.sync.answering import answer
 from datacollect.features.sync.errors import EventMalformed, InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
 from datacollect.features.sync.payload import Push, read_push_in_turns, readable_part, unreadable_events
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
-from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
+from datacollect.features.sync.scoping import begin_filing, begin_places, file_for, is_filed_for
 from datacollect.features.sync.service import Mismatches, Prepared, PushResult
 from datacollect.http.body import ProgramBody, Sent, read_body, take_json
 from datacollect.http.current import CurrentHub, get_hub
@@ -144,8 +144,10 @@ async def pull_events(
     if areas or sync_scope.reach.is_by_area:
         default = max(default, DEFAULT_PAGE_WITH_AREAS)
     page_size = _page_size(limit, default)
-    if sync_scope.is_limited or areas:
+    if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
+    elif areas:
+        await begin_places(hub.db, hub.log, scope)
     page = await service.pull(
         partial(hub.db.glancing, scope),
         hub.log,

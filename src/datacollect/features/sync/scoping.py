@@ -44,6 +44,18 @@ async def begin_filing(
             await _file_batch(tx, log, scope, tenant, sync_scope, now=clock.now())
 
 
+async def begin_places(database: Database, log: EventLog, scope: TenantScope) -> None:
+    """Have what is pushed from now on filed by place, and leave what is there to readers whose scope is limited: nobody
+    who may have everything waits for that, or has others pull a snapshot of each entity, by wishing for less."""
+    async with database.glancing(scope) as view:
+        head = await log.head(view, scope)
+    if head is not None and head.scoping is None:
+        async with log.turn(scope), database.transaction(scope) as tx:
+            head = await log.lock(tx, scope)
+            if head.scoping is None:
+                await log.set_scoping(tx, scope, _new())
+
+
 async def file_for(
     database: Database, log: EventLog, clock: Clock, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope
 ) -> None:
@@ -74,7 +86,11 @@ async def _file_batch(
 
 
 def _widened(head: Head, sync_scope: SyncScope) -> Scoping:
-    return _with_window(head.scoping or Scoping(id=new_guid(), prepared_to=""), sync_scope)
+    return _with_window(head.scoping or _new(), sync_scope)
+
+
+def _new() -> Scoping:
+    return Scoping(id=new_guid(), prepared_to="")
 
 
 def _with_window(scoping: Scoping, sync_scope: SyncScope) -> Scoping:
