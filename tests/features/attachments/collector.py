@@ -1,10 +1,13 @@
 """The job that deletes bytes, without a worker around it."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from datacollect.db import Database, Tx
 from datacollect.features.attachments.contents.collecting import KIND, CollectHandler
 from datacollect.jobs import Done, Job, JobId, JobState
+from datacollect.jobs.errors import JobCallTimedOut
 from datacollect.jobs.model import Progress
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope
@@ -16,14 +19,26 @@ class Collector:
 
     is_ending = False
 
-    def __init__(self, database: Database, store: ObjectStore, clock: Clock, scope: TenantScope) -> None:
-        self._database, self._scope = database, scope
-        self._handler = CollectHandler(store, clock, _nothing_to_tidy)
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        clock: Clock,
+        scope: TenantScope,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._scope, self._clock, self._monotonic = database, scope, clock, monotonic
+        self._handler = CollectHandler(store, clock, _nothing_to_tidy, monotonic=monotonic)
 
     async def collect(self) -> None:
-        job = _job(self._scope)
+        """Raises `JobCallTimedOut` where a worker would have cut a call off."""
+        job = _job(self._scope, started_at=self._clock.now())
         while True:
+            begun = self._monotonic()
             deleted = await self._handler.call(self._scope, job, self)
+            if self._monotonic() - begun >= self._handler.call_seconds:
+                raise JobCallTimedOut()
             async with self.transaction() as tx:
                 if isinstance(await self._handler.step(tx, self._scope, job, deleted), Done):
                     return
@@ -36,7 +51,7 @@ async def _nothing_to_tidy(tx: Tx, scope: TenantScope, *, after: str, now: Milli
     """Implements `Tidy`."""
 
 
-def _job(scope: TenantScope) -> Job:
+def _job(scope: TenantScope, *, started_at: Millis) -> Job:
     now = Millis(0)
     return Job(
         id=JobId("j"),
@@ -55,7 +70,7 @@ def _job(scope: TenantScope) -> Job:
         deadline=None,
         due_at=now,
         created_at=now,
-        started_at=now,
+        started_at=started_at,
         updated_at=now,
         finished_at=None,
     )

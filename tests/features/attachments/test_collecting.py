@@ -58,6 +58,13 @@ async def collect(hub: Hub) -> None:
     await hub.jobs.drain()
 
 
+async def condemn(hub: Hub, store: LocalStore, scope: TenantScope, photo: bytes) -> None:
+    """Put a photo that is to be deleted into the store."""
+    key = await put(store, hub.spool, scope.tenant_id, photo)
+    async with hub.db.transaction(scope) as tx:
+        await queries.condemn(tx, scope, key.digest, key.generation, since=hub.clock.now())
+
+
 async def test_a_photo_is_stored_once_and_as_long_as_one_attachment_has_it(alone: Alone) -> None:
     admin = await alone.admin()
     program, photo = await make_program(admin), a_photo()
@@ -161,9 +168,7 @@ async def test_what_the_store_does_not_let_go_keeps_nothing_else(alone: Alone) -
     # Those on hold are the first in line.
     for photos in (held, others):
         for photo in photos:
-            key = await put(store, hub.spool, scope.tenant_id, photo)
-            async with hub.db.transaction(scope) as tx:
-                await queries.condemn(tx, scope, key.digest, key.generation, since=hub.clock.now())
+            await condemn(hub, store, scope, photo)
         alone.clock.turn(seconds=60)
     alone.clock.turn(seconds=2 * HOUR)
     collector = Collector(hub.db, store, hub.clock, scope)
@@ -178,6 +183,61 @@ async def test_what_the_store_does_not_let_go_keeps_nothing_else(alone: Alone) -
     alone.clock.turn(seconds=2 * HOUR)
     await collector.collect()
     assert await stored(hub, program) == []
+
+
+class Stuck(LocalStore):
+    """Stands still for minutes at some objects."""
+
+    def __init__(self, folder: Path, clock: TurnableClock) -> None:
+        super().__init__(folder)
+        self.stuck = frozenset[str]()
+        self._clock = clock
+
+    async def delete(self, key: ObjectKey) -> None:
+        if key.digest in self.stuck:
+            self._clock.turn(seconds=HOUR / 20)
+            raise StorageUnavailable()
+        await super().delete(key)
+
+
+async def test_objects_at_which_the_store_stands_still_keep_nothing_else(alone: Alone) -> None:
+    """Each is tried once: a job that takes until they come again has an end, too."""
+    admin, hub = await alone.admin(), alone.hub
+    program = await make_program(admin)
+    stuck, others = [[a_photo() for _ in range(count)] for count in (21, 3)]
+    scope, store = system_scope(TenantId(program)), Stuck(hub.settings.attachments_folder, alone.clock)
+    store.stuck = frozenset(map(digest_of, stuck))
+    for photos in (stuck, others):
+        for photo in photos:
+            await condemn(hub, store, scope, photo)
+        alone.clock.turn(seconds=60)
+    alone.clock.turn(seconds=2 * HOUR)
+    collector = Collector(hub.db, store, hub.clock, scope, monotonic=lambda: alone.clock.now() / 1000)
+    with capture_logs() as logs:
+        await collector.collect()
+    assert await stored(hub, program) == sorted(store.stuck)
+    assert sum(line["objects"] for line in logs if line["event"] == "attachments.not_deleted") == len(stuck)
+
+
+class Silent(LocalStore):
+    """Does not answer to deletes."""
+
+    async def delete(self, key: ObjectKey) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_delete_that_is_never_answered_is_postponed(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin, hub = await alone.admin(), alone.hub
+    program, photo = await make_program(admin), a_photo()
+    scope, store = system_scope(TenantId(program)), Silent(hub.settings.attachments_folder)
+    await condemn(hub, store, scope, photo)
+    alone.clock.turn(seconds=2 * HOUR)
+    monkeypatch.setattr(collecting, "_DELETE_SECONDS", 0.01)
+    with capture_logs() as logs:
+        async with asyncio.timeout(30):
+            await Collector(hub.db, store, hub.clock, scope).collect()
+    assert [line["objects"] for line in logs if line["event"] == "attachments.not_deleted"] == [1]
+    assert await stored(hub, program) == [digest_of(photo)]
 
 
 async def test_bytes_that_are_gone_come_back_with_the_next_upload_of_the_same(alone: Alone) -> None:

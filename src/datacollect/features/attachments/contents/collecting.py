@@ -1,5 +1,7 @@
 """The job that deletes bytes nothing refers to, and the rounds that put it in line."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ KIND = "collect-attachments"
 AT_ONCE = 100
 
 _CALL_SECONDS = 300
+_DELETE_SECONDS = 45
+"""Of one object; longer than a bucket's read timeout."""
 _ROUND_SECONDS = 600
 _TIDY_EVERY_MILLIS = 20 * 60 * 60 * 1000
 
@@ -32,8 +36,8 @@ class Tidy(Protocol):
 
 
 _HELD = (
-    "The store does not delete these objects: they are on hold or locked in the bucket, or the hub may not delete. It is tried"
-    " again every hour."
+    "The store does not delete these objects: they are on hold or locked in the bucket, the hub may not delete, or it stands"
+    " still at them. It is tried again every hour."
 )
 
 _log = structlog.get_logger(component="attachments")
@@ -46,8 +50,14 @@ Programs = Callable[[Reading], Awaitable[Sequence[TenantId]]]
 class Collected:
     """What became of bytes that were to be deleted."""
 
+    wanted: int = 0
     deleted: list[Loose] = field(default_factory=list)
     held: list[Loose] = field(default_factory=list)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether there is no more to delete: the batch was not a full one, and was done to its end."""
+        return len(self.deleted) + len(self.held) == self.wanted < AT_ONCE
 
 
 class CollectHandler:
@@ -57,32 +67,41 @@ class CollectHandler:
     call_seconds = _CALL_SECONDS
     retries = Retries()
 
-    def __init__(self, store: ObjectStore, clock: Clock, tidy: Tidy) -> None:
+    def __init__(
+        self, store: ObjectStore, clock: Clock, tidy: Tidy, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._clock = clock
         self._tidy = tidy
+        self._monotonic = monotonic
 
     async def call(self, scope: TenantScope, job: Job, lease: Lease) -> Collected:
-        """Delete the bytes of what is dying; what is found idle is decided to die, and that is on disk before."""
-        collected = Collected()
+        """Delete the bytes of what is dying; what is found idle is decided to die, and that is on disk before.
+
+        It ends by half of its time: nothing is known of what was held if it is cut off.
+        """
         if not _is_tidied(job):
-            return collected
+            return Collected()
+        begun, now = self._monotonic(), self._clock.now()
         async with lease.transaction() as tx:
-            dying = await doom(tx, scope, now=self._clock.now())
+            # As of the job's start: what it postpones comes again in the next one, however long this one takes.
+            dying = await doom(tx, scope, now=min(now, job.started_at or now))
+        collected = Collected(len(dying))
         for one in dying:
             done = collected.deleted if await self._is_deleted(one.key(scope.tenant_id)) else collected.held
             done.append(one)
-            if lease.is_ending:
+            if lease.is_ending or self._monotonic() - begun >= self.call_seconds / 2:
                 break
         if collected.held:
             _log.warning("attachments.not_deleted", objects=len(collected.held), help=_HELD)
         return collected
 
     async def _is_deleted(self, key: ObjectKey) -> bool:
-        """False for an object that a store which is there does not let go: on hold, or locked for a time."""
+        """False for an object that a store which is there does not let go: on hold, locked for a time, or stuck."""
         try:
-            await self._store.delete(key)
-        except StorageUnavailable:
+            async with asyncio.timeout(_DELETE_SECONDS):
+                await self._store.delete(key)
+        except (StorageUnavailable, TimeoutError):
             await self._store.health()
             return False
         return True
@@ -94,9 +113,7 @@ class CollectHandler:
         await queries.forget(tx, scope, result.deleted)
         await queries.postpone(tx, scope, result.held, now=self._clock.now())
         done = job.progress.done + len(result.deleted)
-        if len(result.deleted) + len(result.held) == AT_ONCE:
-            return Continue(job.checkpoint, done)
-        return Done({"deleted": done})
+        return Done({"deleted": done}) if result.is_all else Continue(job.checkpoint, done)
 
 
 async def doom(tx: Tx, scope: TenantScope, *, now: Millis) -> Sequence[Loose]:
