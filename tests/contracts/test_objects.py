@@ -9,6 +9,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from structlog.testing import capture_logs
 
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import (
@@ -170,6 +171,27 @@ async def test_a_page_that_is_answered_to_whatever_is_asked_is_no_store() -> Non
             lambda: store.delete_folder(key.folder, before_each=_nothing),
         )
         for ask in asked:
+            with pytest.raises(StorageUnavailable):
+                await ask()
+
+
+async def test_a_key_that_may_list_below_the_prefix_only_is_let_in() -> None:
+    """It gets a 403 for what is not there, and for an object that it may not read: neither is known to be missing."""
+    key = new_key(a_tenant(), "0" * 64)
+    empty = b"<ListBucketResult><Name>hub</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    async with answering(lambda method, target: (403 if method == "HEAD" else 200, {}, empty)) as store:
+        with capture_logs() as logs:
+            await store.health()
+            assert await store.folders() == []
+            assert [item async for item in store.list(key.folder)] == []
+        assert logs == []
+        with pytest.raises(StorageUnavailable):
+            await store.stat(key)
+
+
+async def test_a_key_that_may_not_list_is_not_let_in() -> None:
+    async with answering(lambda method, target: (403, {}, b"")) as store:
+        for ask in (store.health, store.folders):
             with pytest.raises(StorageUnavailable):
                 await ask()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 import structlog
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import S3Store as Bucket
 
 from datacollect.kernel.errors import StartupError
@@ -180,9 +180,17 @@ class S3Store:
 
     async def _require_s3(self) -> None:
         """Raises `StorageUnavailable` where a page is answered to whatever is asked, as by networks that want somebody to
-        sign in: read as a list it is an empty one."""
-        if await self._size(f"{self._prefix}{_NEVER_THERE}") is not None:
-            raise StorageUnavailable()
+        sign in: read as a list it is an empty one.
+
+        To be asked after a list, which shows that the keys are good: keys that may list below a prefix only get a 403 for
+        what is not there.
+        """
+        with _failing():
+            try:
+                await obstore.head_async(self._bucket, f"{self._prefix}{_NEVER_THERE}")
+            except (FileNotFoundError, PermissionDeniedError):
+                return
+        raise StorageUnavailable()
 
     def _path(self, key: ObjectKey) -> str:
         return self._prefix + key.path
