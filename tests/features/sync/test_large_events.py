@@ -11,6 +11,7 @@ from httpx2 import AsyncClient
 from datacollect.eventstore import log, postgres, sqlite, statements
 from datacollect.eventstore.store import MOST_PAGE_BYTES
 from datacollect.features.audit import queries as audit
+from datacollect.features.audit import service as trail
 from datacollect.features.entities import projection, walking
 from datacollect.features.entities.finding import listing, scanning
 from datacollect.features.history import service as history
@@ -18,7 +19,8 @@ from datacollect.features.quarantine import queries as quarantine_queries
 from datacollect.features.quarantine import service as quarantine
 from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
-from tests.factories import make_event, make_program, pull, pull_all, pull_audit, push
+from tests.factories import make_audit_log, make_event, make_program, pull, pull_all, pull_audit, push, push_audit
+from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
 
@@ -121,6 +123,32 @@ async def test_the_trail_the_history_and_an_export_go_on_behind_what_fills_them(
     assert (len(rest["history"]), rest["nextCursor"]) == (1, None)
     exported = (await admin.get("/api/entities/export", params={"configId": program})).json()
     assert (len(exported["entities"]), len(exported["events"])) == (5, 8)
+
+
+@pytest.mark.parametrize("signature", ["", "x" * 7 * KIB])
+async def test_the_trails_rest_of_a_millisecond_is_no_more_than_there_is_room_for(
+    admin: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, signature: str
+) -> None:
+    """Entries of members have nothing of their own: their event tells them."""
+    monkeypatch.setattr(trail, "DEFAULT_PAGE", 10)
+    program = await make_program(admin)
+    if signature:
+        logs = [make_audit_log(signature=signature, changes={}) for _ in range(200)]
+        answer = await push_audit(admin, program, *logs)
+    else:
+        members = [{"guid": f"m{number}", "name": "M"} for number in range(199)]
+        answer = await push(admin, program, make_event("create-group", data={"name": "G", "members": members}))
+    assert answer.status_code == 200
+    with hub.db.statements.record() as statements:
+        page = await pull_audit(admin, program)
+    assert len(hot(statements)) < 10
+    found = [entry["guid"] for entry in page.json()]
+    assert len(found) >= FULL
+    while cursor := page.headers.get("x-next-cursor"):
+        assert len(page.content) < 24 * KIB
+        page = await pull_audit(admin, program, cursor=cursor)
+        found += [entry["guid"] for entry in page.json()]
+    assert len(found) == len(set(found)) == 200
 
 
 async def test_what_is_refused_is_listed_in_pages_and_decided_about_in_parts(admin: AsyncClient) -> None:

@@ -120,7 +120,10 @@ def _entry(row: Sequence[Any]) -> AuditEntry:
 # -- reading the trail
 
 MOST_PAGE_BYTES = 16 * 1024 * 1024
-"""Of what entries of one page tell, and again of the events they come from; one more may be begun."""
+"""Of entries of one page, and again of the events they come from; one more may be begun."""
+
+ENTRY_BYTES = 400
+"""Of an entry in wire form, about, without its `changes` and its signature: of many members they are most of a page."""
 
 
 # Each part reads no more rows than the page has, snapshots aside, which change nothing. The third has entries that were recorded before `since` and claim to
@@ -187,6 +190,8 @@ class Line:
 
     entry: AuditEntry
     body: str | None
+    size: int
+    """Bytes of the entry, about, without what it leaves to the event of another line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +219,7 @@ async def read_trail(
     plain, of_entity = _READ[view.dialect]
     sql, narrowed = (plain, ()) if entity_guid is None else (of_entity, (entity_guid,))
     found = await view.fetch_portion(
-        sql, scope.tenant_id, *asked, *narrowed, texts=("changes", "body"), most_bytes=MOST_PAGE_BYTES
+        sql, scope.tenant_id, *asked, *narrowed, texts=("changes", "body", "signature"), most_bytes=MOST_PAGE_BYTES
     )
     return Portion([_line(row) for row in found.rows], found.is_cut)
 
@@ -223,7 +228,9 @@ def _line(row: Sequence[Any]) -> Line:
     *values, body = row[:_COLUMNS_OF_LINE]
     if body is not None:
         values[5] = ""
-    return Line(_entry(values), body)
+    *_, changes, signature = values
+    size = ENTRY_BYTES + sum(len(text.encode()) for text in (changes, signature, body) if text)
+    return Line(_entry(values), body, size)
 
 
 async def find_sources(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, Source]:

@@ -1,6 +1,6 @@
 """Keeping, taking and telling the audit trail. Source: the contract's sync area, 3.4 and 3.5, and our decision 6."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -27,7 +27,7 @@ from datacollect.features.audit.model import (
     own_guid,
     reached_by,
 )
-from datacollect.features.audit.queries import MOST_PAGE_BYTES, Line, Source
+from datacollect.features.audit.queries import ENTRY_BYTES, Line, Source
 from datacollect.features.entities.projection import Applied
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.errors import TenantUnknown, Unprocessable
@@ -159,6 +159,11 @@ class Told:
     entry: AuditEntry
     changes: msgspec.Raw
 
+    @property
+    def size(self) -> int:
+        """Bytes in wire form, about."""
+        return ENTRY_BYTES + memoryview(self.changes).nbytes + len(self.entry.signature.encode())
+
 
 def shown(told: Told) -> dict[str, Any]:
     """An entry in wire form."""
@@ -183,7 +188,7 @@ def shown(told: Told) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class TrailPage:
-    """Entries in their order. `next_cursor` is None unless the page was full."""
+    """Entries in their order. `next_cursor` is None unless the page was full, by their number or by `MOST_PAGE_BYTES`."""
 
     entries: Sequence[Told]
     next_cursor: Place | None
@@ -219,19 +224,21 @@ async def pull(
     # The events they come from may be larger than what they tell: the page ends where it has no room for the next.
     held = list(takewhile(lambda line: line.entry.is_pushed or line.entry.place.position in sources, lines))
     members = _Members(log, sources)
-    told = [_told(line, sources, members) for line in held]
-    return TrailPage(told, held[-1].entry.place if is_full or len(held) < len(lines) else None)
+    told = list(_as_far_as_there_is_room(_told(line, sources, members) for line in held))
+    return TrailPage(told, told[-1].entry.place if is_full or len(told) < len(lines) else None)
 
 
 async def _with_rest_of_millisecond(
     asked: Callable[..., Awaitable[Portion[Line]]], lines: Sequence[Line]
 ) -> Sequence[Line]:
-    """The lines with those behind them that were recorded in the same millisecond as the last one."""
+    """The lines with those behind them that were recorded in the same millisecond as the last one, as far as there is room."""
     found, last = list(lines), lines[-1].entry.recorded_at
-    while sum(len(line.body or "") for line in found) < MOST_PAGE_BYTES:
+    room = queries.MOST_PAGE_BYTES - sum(line.size for line in lines)
+    while room > 0:
         following, is_cut = await asked(after=found[-1].entry.place, limit=DEFAULT_PAGE)
         rest = list(takewhile(lambda line: line.entry.recorded_at == last, following))
         found += rest
+        room -= sum(line.size for line in rest)
         if is_cut or len(rest) < DEFAULT_PAGE:
             break
     return found
@@ -272,6 +279,16 @@ def _told(line: Line, sources: Mapping[int, Source], members: "_Members") -> Tol
         entry = replace(entry, actor=source.actor, device_id=source.device_id)
     changes = members.data_of(entry) if entry.changes is None else entry.changes
     return Told(entry, msgspec.Raw(msgspec.json.encode(changes)))
+
+
+def _as_far_as_there_is_room(told: Iterable[Told]) -> Iterator[Told]:
+    """Entries up to the one with which they come to `MOST_PAGE_BYTES`: what members' events write is known only now."""
+    room = queries.MOST_PAGE_BYTES
+    for one in told:
+        yield one
+        room -= one.size
+        if room <= 0:
+            return
 
 
 class _Members:
