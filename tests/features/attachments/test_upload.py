@@ -130,6 +130,13 @@ async def test_the_program_that_counts_is_the_one_in_the_form(
     assert own.status_code == 201
 
 
+async def test_an_empty_program_in_the_query_names_none(
+    admin: AsyncClient, client: AsyncClient, program: str, entity: str
+) -> None:
+    await member(admin, client, program)
+    assert (await upload(client, program, entity, query={"configId": ""})).status_code == 201
+
+
 async def test_a_program_named_twice_in_the_form_is_refused(
     admin: AsyncClient, hub: Hub, program: str, entity: str
 ) -> None:

@@ -44,7 +44,7 @@ class InUpload(InProgram):
 
     async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> AsyncIterator[Entered]:  # type: ignore[override]
         actor = await self.caller(request, hub)
-        if "configId" in request.query_params:
+        if request.query_params.get("configId"):
             await self.let_in(request, hub, actor, Sent(None, None))
         else:
             _require_some_program(actor)
