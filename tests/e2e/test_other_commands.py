@@ -186,6 +186,26 @@ def test_what_keeps_a_database_away_is_told_also_by_commands_that_answer(capsys:
         assert "(sqlite3.OperationalError: database or disk is full)" in capsys.readouterr().err
 
 
+def test_a_disk_without_room_for_what_sqlite_shares_is_called_full(tmp_path: Path) -> None:
+    """A clean stop takes `-shm` away; SQLite calls it an I/O error that it cannot make it again."""
+    file = tmp_path / "hub.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE kept (name TEXT)")
+    assert list(tmp_path.iterdir()) == [file]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(file)) as database,
+            pytest.raises(sqlite3.OperationalError, match="disk I/O error") as full,
+        ):
+            database.execute("BEGIN IMMEDIATE")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert advice_on_sqlite(full.value) == "Make room on the disk of DATA_DIR."
+
+
 def test_only_a_damaged_database_is_called_damaged(tmp_path: Path) -> None:
     file = tmp_path / "hub.sqlite3"
     with (

@@ -74,15 +74,22 @@ async def require_reachable(database: Database) -> None:
         ) from error
 
 
+_MAKE_ROOM = "Make room on the disk of DATA_DIR."
+
+
 def advice_on_sqlite(error: BaseException) -> str:
     """What to do about what SQLite has told."""
-    match getattr(first_cause(error), "sqlite_errorcode", 0) & 0xFF:
+    code = getattr(first_cause(error), "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # What is shared beside the file is made anew after a clean stop, and that there is no room for it is no SQLITE_FULL.
+        return _MAKE_ROOM
+    match code & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return "Another process is writing there and does not end: try again, or see which one has the file open."
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return "Check DATA_DIR; if the file is damaged, restore a backup: docs/how-to/restore-a-backup.md."
         case sqlite3.SQLITE_FULL:
-            return "Make room on the disk of DATA_DIR."
+            return _MAKE_ROOM
         case _:
             return "Check DATA_DIR, its rights and its disk."
 
