@@ -623,6 +623,30 @@ async def test_whoever_may_not_decide_decides_nothing_by_a_push(
     assert await pairs_of(admin, program) == before, "when it is applied again neither"
 
 
+async def test_whoever_supervises_a_part_of_where_they_push_decides_there_and_not_in_the_rest(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    pairs = {area: (new_id("a"), new_id("b")) for area in ("A1", "A2")}
+    people = {"A1": RUDO, "A2": TAPIWA}
+    for area, pair in pairs.items():
+        await push(admin, program, *(make_event(entity=guid, data=people[area] | {"area_id": area}) for guid in pair))
+    await look(admin, hub, program)
+    assert len(await pairs_of(admin, program)) == 2
+    roles = {"A1": "supervisor", "A2": "enumerator"}
+    assignments = [{"tenantId": program, "role": role, "areaId": area} for area, role in roles.items()]
+    person = await make_person(admin, tenantIds=[program], roleAssignments=assignments)
+    client.headers.update(bearer((await login(client, person))["token"]) | {"X-Device-Id": "tablet-07"})
+    decisions = [make_event("resolve-duplicate", entity=one, data=told_apart(one, two)) for one, two in pairs.values()]
+    assert (await push(client, program, *decisions)).status_code == 200
+    [decided] = await pairs_of(admin, program, status="not-a-duplicate")
+    assert {decided["entityGuid"], decided["duplicateGuid"]} == set(pairs["A1"])
+    assert decided["decidedBy"] == str(person.id)
+    rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS)
+    assert (await rebuilder.rebuild(system_scope(TenantId(program)))).ok
+    assert await pairs_of(admin, program, status="not-a-duplicate") == [decided], "when they are applied again as well"
+
+
 async def test_what_decides_nothing_decides_nothing_where_its_program_is_imported(
     admin: AsyncClient, client: AsyncClient, hub: Hub, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from datacollect.features.entities.model import apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.sync_scope import NOWHERE
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 NOW = parse_timestamp("2026-06-01T00:00:00.000Z")
@@ -280,7 +281,7 @@ def test_a_void_must_be_verified(verified: Any) -> None:
 
 
 def test_a_void_is_pushed_by_a_supervisor_whatever_it_says() -> None:
-    agent = Rules(CUSTOM_EVENT_TYPES, by_supervisor=False)
+    agent = Rules(CUSTOM_EVENT_TYPES, supervised=NOWHERE)
     assert refusal(grant(), redeem(1), void("e1"), rules=agent).code == "UNAUTHORIZED"
 
 

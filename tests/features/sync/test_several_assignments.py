@@ -233,20 +233,26 @@ async def test_a_limited_reader_pushes_to_the_part_where_they_may(
     assert await pulled(me, program) >= {"person-1", "person-2"}
 
 
-async def test_whoever_supervises_a_part_of_where_they_push_pushes_there_as_the_lower_role(
+async def test_whoever_supervises_a_part_of_where_they_push_voids_there_and_not_in_the_rest(
     admin: AsyncClient, client: AsyncClient
 ) -> None:
-    """As a batch is taken by one role: what takes a supervisor is for those who push nowhere else."""
     program = await make_program(admin, customEventTypes=["void-redemption"])
-    made = [make_event(entity=f"{area}-{program}", data={"name": "It", "area_id": area}) for area in ("A1", "A2")]
+    places = {"here": {"area_id": "A1"}, "below": {"parentId": f"here-{program}"}, "there": {"area_id": "A2"}}
+    made = [make_event(entity=f"{name}-{program}", data={"name": "It"} | place) for name, place in places.items()]
     assert (await push(admin, program, *made)).status_code == 200
-    void = make_event("void-redemption", entity=f"A1-{program}", data={"supervisorVerified": True})
-    codes = []
-    for other in ({"role": "viewer"}, {"role": "enumerator"}):
-        me = await signed_in(admin, client, program, ALL_HERE, {"areaId": "A2"} | other)
-        answer = await me.post("/api/sync/push", json={"events": [void], "configId": program})
-        codes.append(answer.json()["failed"][0]["code"])
-    assert codes == ["NO_ENTITLEMENTS", "UNAUTHORIZED"]
+    voids = [
+        make_event("void-redemption", entity=event["entityGuid"], data={"supervisorVerified": True}) for event in made
+    ]
+    # To void is the first thing that is asked about, what there is to void the next.
+    for limits, codes in (
+        ([ALL_HERE, {"areaId": "A2", "role": "viewer"}], ["NO_ENTITLEMENTS", "NO_ENTITLEMENTS", "OUT_OF_SCOPE"]),
+        ([ALL_HERE, {"areaId": "A2", "role": "enumerator"}], ["NO_ENTITLEMENTS", "NO_ENTITLEMENTS", "UNAUTHORIZED"]),
+        ([ALL_HERE, EVERYTHING | {"role": "enumerator"}], ["UNAUTHORIZED"] * 3),
+    ):
+        me = await signed_in(admin, client, program, *limits)
+        pushed = {"events": voids, "configId": program, "atomic": False}
+        answer = await me.post("/api/sync/push", json=pushed)
+        assert [one["code"] for one in answer.json()["failed"]] == codes, answer.text
 
 
 async def test_a_delegate_gives_no_role_where_they_only_have_a_lower_one(

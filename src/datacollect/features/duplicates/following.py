@@ -12,7 +12,7 @@ from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.entities.entity import items_in, text_in
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.service import positions_of
-from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
+from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import has_guids_length
 
 _MOST_NAMED = 100
@@ -50,11 +50,11 @@ async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied
 async def _heard(tx: Tx, scope: TenantScope, deciding: Sequence[Applied]) -> Sequence[Applied]:
     """Those that count. Whoever may not decide may still push what their device has decided for itself: that is kept and
     told to others as any event, and the pair waits for somebody who may."""
-    guids = [item.event.guid for item in deciding]
-    if scope.role.level < MINIMUM_ROLE[Action.APPROVE].level:
-        await queries.note_unheard(tx, scope, guids)
-        return []
-    unheard: Collection[str] = await queries.list_unheard(tx, scope, guids)  # when they are applied again
+    unheard: Collection[str] = [item.event.guid for item in deciding if not item.is_heard]
+    if unheard:
+        await queries.note_unheard(tx, scope, unheard)
+    else:  # maybe they are applied again
+        unheard = await queries.list_unheard(tx, scope, [item.event.guid for item in deciding])
     return [item for item in deciding if item.event.guid not in unheard]
 
 

@@ -261,7 +261,8 @@ def _redeem(work: Work, event: Event) -> None:
 
 
 def _void(work: Work, event: Event) -> None:
-    _compute(work, event, partial(entitlements.void, by_supervisor=work.rules.by_supervisor))
+    by_supervisor = work.rules.is_by_supervisor(event, work.find)
+    _compute(work, event, partial(entitlements.void, by_supervisor=by_supervisor))
 
 
 def _compute(work: Work, event: Event, rule: Callable[[Mapping[str, Any], Event], Mapping[str, Any]]) -> None:

@@ -23,6 +23,7 @@ from datacollect.features.entities.touched import parents_named, touched
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
+from datacollect.kernel.sync_scope import EVERYWHERE, NOWHERE, Reach
 from datacollect.kernel.tenancy import Tenant
 
 
@@ -39,6 +40,9 @@ class Applied:
     changes: Changes
     places: Sequence[Place] = ()
     """Where the event's entity was before it or is after it; kept only for logs that are read in parts."""
+    is_heard: bool = True
+    """False for a decision about something beside the entities, of a sender who is no supervisor where its entity was.
+    True of all that is applied again."""
 
 
 Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
@@ -85,8 +89,7 @@ class EntityProjection:
             }
             if ended:
                 states.ended.update(await self._ends(tx, scope, ended))
-        may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
-        rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
+        rules = Rules(tenant.custom_event_types, scope.reach, _supervised(scope))
         due = None if scoping is None else SnapshotsDue(scoping)
         indexing = Indexing(index, tenant.searchable, self._keeps_index)
         return EntityRun(scope, states, rules, self._followers, due=due, index=indexing)
@@ -138,10 +141,13 @@ class EntityRun:
         concerned = dict.fromkeys((*changes.entities, *(lost.entity_guid for lost in changes.lost)))
         held = self._states.entities
         before = {guid: held[guid] for guid in concerned if guid in held}
+        is_heard = (
+            self._rules is None or event.type not in _ALWAYS_TOLD or self._rules.is_by_supervisor(event, held.get)
+        )
         self._accept(changes)
         after = {guid: held[guid] for guid in concerned}
         places = self._places(event, context, changes, before)
-        self._applied.append(Applied(event, context, before, after, changes, places))
+        self._applied.append(Applied(event, context, before, after, changes, places, is_heard))
 
     def _require_room(self, changes: Changes, context: Context) -> None:
         """Raises `EntityTooLarge`. Looks closely only where what was loaded and all that came since may be so much."""
@@ -210,6 +216,16 @@ class EntityRun:
             return
         for follower in self._followers:
             await follower(tx, self._scope, self._applied)
+
+
+def _supervised(scope: TenantScope) -> Reach:
+    """Where the sender is a supervisor, or more. Who may write everywhere is what they are throughout: their events may
+    be in one batch with those of others of that role."""
+    required = MINIMUM_ROLE[Action.APPROVE]
+    if scope.role.level >= required.level:
+        return EVERYWHERE
+    held = scope.held_as(required) if scope.reach.is_bounded else None
+    return NOWHERE if held is None else held.reach
 
 
 def _is_grown_too_large(before: Entity | None, after: Entity) -> bool:

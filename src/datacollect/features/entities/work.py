@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind, Membership, Stamp, delete, write
 from datacollect.features.entities.errors import InvalidGroup, MemberCycle, UnauthorizedMember
-from datacollect.features.entities.reach import is_within, place_of
+from datacollect.features.entities.reach import Find, is_within, place_of
 from datacollect.features.entities.states import Changes, States
 from datacollect.kernel.sync_scope import EVERYWHERE, Reach
 
@@ -28,8 +29,15 @@ class Rules:
     """The custom event types that the program has switched on."""
     reach: Reach = EVERYWHERE
     """The entities that the caller may touch."""
-    by_supervisor: bool = True
-    """Whether the caller is a supervisor of the program, or more."""
+    supervised: Reach = EVERYWHERE
+    """The part of them of which the caller is a supervisor, or more."""
+
+    def is_by_supervisor(self, event: Event, find: Find) -> bool:
+        """Whether the caller is that, or more, where the event's entity is before the event."""
+        if not self.supervised.is_bounded:
+            return True
+        held = find(event.entity_guid)
+        return held is not None and is_within(self.supervised, held, find)
 
 
 class Work:
