@@ -299,6 +299,28 @@ def _program(tenant_id: str, role: str, **limits: Any) -> dict[str, Any]:
     return {"tenantId": tenant_id, "state": "running", "role": role, **unlimited, **limits}
 
 
+@pytest.mark.parametrize(
+    ("assignments", "role", "limits"),
+    [
+        ([{"role": "viewer"}, {"role": "supervisor", "areaId": "A1"}], "viewer", {}),
+        ([{"role": "supervisor"}, {"role": "enumerator", "areaId": "A1"}], "supervisor", {}),
+        (
+            [{"role": "supervisor", "areaId": "A1"}, {"role": "enumerator", "areaId": "A2"}],
+            "enumerator",
+            {"areaIds": ["A1", "A2"]},
+        ),
+    ],
+)
+async def test_me_shows_the_role_that_holds_in_all_of_what_is_shown_as_reached(
+    client: AsyncClient, admin: AsyncClient, assignments: list[dict[str, str]], role: str, limits: dict[str, Any]
+) -> None:
+    held = [{"tenantId": "a"} | one for one in assignments]
+    person = await make_person(admin, tenantIds=["a"], roleAssignments=held)
+    body = (await client.get("/api/users/me", headers=bearer((await login(client, person))["token"]))).json()
+    assert body["programs"] == [_program("a", role, **limits)]
+    assert body["permissions"] == {"a": ["read", "create", "update", "delete", "approve"]}, "each somewhere in it"
+
+
 async def test_me_of_an_administrator_may_everything_everywhere(admin: AsyncClient) -> None:
     body = (await admin.get("/api/users/me")).json()
     assert body["role"] == "ADMIN"

@@ -11,7 +11,7 @@ from datacollect.features.users.obvious import is_obvious
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import AccountRole, Actor, Role
+from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import RoleAssignment, effective_scope
 
@@ -280,11 +280,12 @@ def _role_of(tenant_id: TenantId, parts: Mapping[TenantId, Actor]) -> Role | Non
 
 
 def standing(tenant_id: TenantId, part: Actor, *, state: str, now: Millis) -> dict[str, Any]:
-    """What somebody is in a program, in wire form. `part` is what `User.by_program` gives."""
+    """What somebody is in a program, in wire form: how far they read, and what they are in all of that. `part` is what
+    `User.by_program` gives."""
     scope = effective_scope(None, part.assignments_in(tenant_id), now=now).to_wire()
     del scope["hash"]  # of the account's limits alone; the one that devices see has the program's in it
-    role = part.role_in(tenant_id)
-    return {"tenantId": tenant_id, "state": state, "role": None if role is None else role.value, **scope}
+    role = part.in_tenant(tenant_id, Action.READ).role.value if part.may(tenant_id, Action.READ) else None
+    return {"tenantId": tenant_id, "state": state, "role": role, **scope}
 
 
 def hint_for(permissions: Mapping[str, Sequence[str]], states: Mapping[TenantId, str]) -> str | None:

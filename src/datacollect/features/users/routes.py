@@ -98,8 +98,8 @@ async def check_token(actor: CurrentUser) -> AccountReply:
     responses=errors(401, 403, 404),
 )
 async def get_me(hub: CurrentHub, actor: AnyAccount) -> dict[str, Any]:
-    """The account as the database has it now, with the actions it may do in each program, what it is there, how far
-    that reaches, and a `hint` if it can do nothing."""
+    """The account as the database has it now, with the actions it may do somewhere in each program, how far it reads
+    there, what it is in all of that, and a `hint` if it can do nothing."""
     async with hub.db.reading() as view:
         user = None if actor.user_id is None else await service.find_user(view, actor.user_id)
         if user is None:

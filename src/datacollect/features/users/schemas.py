@@ -163,7 +163,10 @@ class Standing(Wire):
 
     tenant_id: str
     state: Literal["running", "archived", "unknown"]
-    role: _Role | None = Field(description="The role that counts; null if the assignments grant nothing.")
+    role: _Role | None = Field(
+        description="What the account is in all that it reads there, which the limits tell; by one of several assignments "
+        "it may be more in a part of that. Null if the assignments grant nothing."
+    )
     area_ids: list[str] | None
     entity_types: list[str] | None
     time_window: dict[str, Any] | None
@@ -179,7 +182,10 @@ class Me(UserDetail):
         }
     )
 
-    permissions: dict[str, list[str]] = Field(description="Actions allowed, per program; `*` for administrators.")
+    permissions: dict[str, list[str]] = Field(
+        description="Actions allowed, per program; `*` for administrators. One that the role in `programs` does not allow "
+        "is allowed only where assignments of a higher role reach."
+    )
     programs: list[Standing] = Field(description="Empty for administrators: they may do everything everywhere.")
     hint: str | None = Field(None, description="Why the account can do nothing; absent if it can.")
 

@@ -479,7 +479,7 @@ async def explain(view: Reading, user: User, *, now: Millis) -> dict[str, Any]:
 
 
 def permissions_of(user: User) -> dict[str, list[str]]:
-    """What the account may do, per program; an administrator's stand under `*`."""
+    """What the account may do somewhere in each program; an administrator's stand under `*`."""
     if user.role is AccountRole.ADMIN:
         return {"*": [action.value for action in Action]}
     parts = sorted(user.by_program().items())
