@@ -11,7 +11,15 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy import func, select
 
-from datacollect.features.auth.attempts import MOST_WAITING, Counted, Quota, Throttle, count_attempt, give_back
+from datacollect.features.auth.attempts import (
+    MOST_WAITING,
+    SITE_ATTEMPTS,
+    Counted,
+    Quota,
+    Throttle,
+    count_attempt,
+    give_back,
+)
 from datacollect.features.auth.errors import SignInsBusy, TooManyLogins
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.auth.tables import familiar_origins
@@ -86,6 +94,33 @@ async def test_what_a_client_says_of_its_address_is_not_believed_without_a_proxy
             for number in range(30)
         ]
     assert seen == [401] * 15 + [429] * 15
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "limit"),
+    [
+        ("login", {"email": "nobody@hub.test", "password": WRONG}, 1),
+        ("login/provider", {"provider": "x", "token": "x"}, 1),
+        ("refresh", {"refreshToken": "x"}, 40),
+    ],
+)
+async def test_one_client_that_goes_on_asking_leaves_what_its_neighbours_have(
+    installation: Installation, path: str, body: dict[str, str], limit: int
+) -> None:
+    """A /48 of IPv6 has eight times the limit: the other seven of eight networks in it still have theirs."""
+    async with installation.running(LOGIN_RATE_LIMIT=1, **BEHIND_A_PROXY) as (_, client):
+
+        async def asked(network: int) -> int:
+            headers = {"X-Forwarded-For": f"2001:db8:abcd:{network:x}::1"}
+            return (await client.post(f"/api/users/{path}", json=body, headers=headers)).status_code
+
+        assert [await asked(0) for _ in range(limit)] == [401] * limit
+        for _ in range(3):
+            assert await asked(0) == 429
+            installation.clock.turn(seconds=31)  # it is not remembered any more, so it is counted
+        neighbours = [await asked(network) for network in range(1, SITE_ATTEMPTS) for _ in range(limit)]
+        assert neighbours == [401] * len(neighbours)
+        assert await asked(SITE_ATTEMPTS) == 429
 
 
 # -- accounts

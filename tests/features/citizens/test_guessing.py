@@ -287,6 +287,18 @@ async def test_a_subscriber_with_many_networks_has_few_tries_and_codes(street: S
     street.clock.turn(seconds=901)
 
 
+async def test_one_of_them_that_goes_on_asking_leaves_what_the_others_have(street: Street) -> None:
+    for path, limit in (("/otp/request", 5), ("/otp/verify", 10)):
+        assert [(await street.post(path, {}, origin=a_network(0))).status_code for _ in range(limit)] == [400] * limit
+        for _ in range(3):
+            assert (await street.post(path, {}, origin=a_network(0))).status_code == 429
+            street.clock.turn(seconds=31)  # it is not remembered any more, so it is counted
+        networks = [a_network(number) for number in range(1, SITE_ATTEMPTS) for _ in range(limit)]
+        seen = [(await street.post(path, {}, origin=origin)).status_code for origin in networks]
+        assert seen == [400] * len(networks)
+    street.clock.turn(seconds=901)
+
+
 async def test_a_program_sends_strangers_so_many_codes_together(installation: Installation) -> None:
     settings = SETTINGS | {"OTP_PROGRAM_REQUEST_LIMIT": 3}
     async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:

@@ -92,6 +92,16 @@ async def count_attempt(tx: Tx, *quotas: Quota, now: Millis) -> Sequence[Counted
     return [_counted(quota, *counts[quota.key], now=now) for quota in quotas]
 
 
+async def spare_site(tx: Tx, of_address: Sequence[Counted]) -> Sequence[Counted]:
+    """What counts of an attempt that `address_quotas` were counted for. One that is refused for its origin does not count
+    for the site: else one client that goes on asking would use up what its neighbours have."""
+    own, *site = of_address
+    if not site or not own.allowance.exceeded:
+        return of_address
+    await give_back(tx, site)
+    return [own]
+
+
 async def give_back(tx: Tx, counted: Sequence[Counted]) -> None:
     """Take an attempt back that was no failure. Where others may have been refused meanwhile: `Throttle.give_back`."""
     await queries.give_back(tx, {one.quota.key: one.began for one in counted})

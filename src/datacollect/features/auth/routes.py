@@ -90,8 +90,8 @@ async def _count_login(hub: Hub, source: Source, account: Quota, told: dict[str,
     """Count an attempt before its password is looked at. Raises `TooManyLogins`. `told` names the account in the log."""
     now = hub.clock.now()
     async with hub.db.transaction() as tx:
-        counted = await attempts.count_attempt(tx, *_login_quotas(hub, source), account, now=now)
-        *of_address, of_account = counted
+        *of_address, of_account = await attempts.count_attempt(tx, *_login_quotas(hub, source), account, now=now)
+        counted = [*await attempts.spare_site(tx, of_address), of_account]
         for one in counted:
             if one.is_first_refusal:
                 action = SecurityAction.LOGIN_LOCKED if one is of_account else SecurityAction.LOGIN_THROTTLED
@@ -114,7 +114,7 @@ async def _count_unreadable(hub: Hub, source: Source) -> None:
         hub.throttle.check(quota.key)
     now = hub.clock.now()
     async with hub.db.transaction() as tx:
-        counted = await attempts.count_attempt(tx, *quotas, now=now)
+        counted = await attempts.spare_site(tx, await attempts.count_attempt(tx, *quotas, now=now))
         if any(one.is_first_refusal for one in counted):
             told = {"by": "address"}
             await security_log.record(tx, SecurityAction.REFRESH_THROTTLED, source=source, now=now, details=told)

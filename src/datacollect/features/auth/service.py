@@ -66,7 +66,8 @@ class TokenPair:
 
 async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Sequence[Counted]:
     """Count an attempt of an address to sign in, by whatever means; `Throttle.give_back` takes it back when it succeeds."""
-    return await attempts.count_attempt(tx, *attempts.login_quotas(origin, limit=limit), now=now)
+    counted = await attempts.count_attempt(tx, *attempts.login_quotas(origin, limit=limit), now=now)
+    return await attempts.spare_site(tx, counted)
 
 
 async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:

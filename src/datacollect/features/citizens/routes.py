@@ -78,7 +78,7 @@ async def _counted(
     for quota in quotas:
         hub.throttle.check(quota.key)
     async with hub.db.transaction() as tx:
-        counted = await attempts.count_attempt(tx, *quotas, now=now)
+        counted = await attempts.spare_site(tx, await attempts.count_attempt(tx, *quotas, now=now))
         if any(one.is_first_refusal for one in counted):
             told = {"limit": "address", "bucket": bucket}
             await security_log.record(tx, SecurityAction.CITIZEN_THROTTLED, source=source, now=now, details=told)
