@@ -234,14 +234,18 @@ async def test_the_file_has_a_safe_name_and_is_kept_by_nobody(admin: AsyncClient
         {"header": "x"},
         {"bom": "x"},
         {"form": "persson"},
-        {"form": ""},
+        {"form": " "},
+        {"form": ["", "person"]},
         # What was meant to limit, and says nothing to the hub, is not taken for "everything".
         {"area": ""},
         {"area": ["north", ""]},
+        {"type": ""},
+        {"entityName": ""},
+        {"parent": " "},
         {"q": " "},
         {"q": "???"},
         {"q": "😀", "format": "csv"},
-        {"hasConflict": ""},
+        {"hasConflict": " "},
         {"area_id": "north"},
     ],
 )
@@ -337,6 +341,22 @@ async def test_filters_are_those_of_lists(admin: AsyncClient) -> None:
     assert await guids(admin, program, externalId="R-7") == set()
     trail = (await pull_audit(admin, program, limit=5000)).json()
     assert trail[-1]["changes"]["filters"] == {"externalId": ["R-7"]}
+
+
+async def test_what_generated_clients_send_empty_is_absent(admin: AsyncClient) -> None:
+    program = await filled(admin)
+    once = ("what", "form", "parent", "externalId", "updatedSince", "hasConflict", "hasDuplicate", "q")
+    sent = dict.fromkeys(once, "")
+    whole = (await export(admin, program, format="json", header="labels", bom="false", **sent)).json()
+    assert (whole["metadata"]["what"], "filters" in whole["metadata"]) == ("all", False)
+    assert await guids(admin, program, **sent | {"area": "north", "parent": "hh"}) == set()
+    trail = (await pull_audit(admin, program, limit=5000)).json()
+    assert trail[-1]["changes"]["filters"] == {"area": ["north"], "parent": ["hh"]}
+
+
+async def test_the_description_gives_no_default_that_is_empty(admin: AsyncClient) -> None:
+    described = (await admin.get("/openapi.json")).json()["paths"]["/api/entities/export"]["get"]["parameters"]
+    assert "" not in [parameter["schema"].get("default") for parameter in described]
 
 
 async def test_another_programs_ids_filter_nothing_out_of_it(admin: AsyncClient) -> None:

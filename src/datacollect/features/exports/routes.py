@@ -21,7 +21,8 @@ router = APIRouter(prefix="/api/entities", tags=["Entities"])
 _TAKING = InProgram(Action.EXPORT)
 Taker = Annotated[Entered, Depends(_TAKING)]
 
-_FILTERS = ("type", "entityName", "area", "parent", "externalId", "updatedSince", "q")
+_LISTS = ("type", "entityName", "area")
+_FILTERS = (*_LISTS, "parent", "externalId", "updatedSince", "q")
 
 _OTHERS = ("configId", "tenantId", "format", "what", "form", "header", "bom")
 
@@ -68,26 +69,26 @@ async def export_entities(
     taker: Taker,
     format: Annotated[str, Query(description="`json`, `ndjson`, `csv` or `xlsx`.")] = "json",
     what: Annotated[
-        str,
+        str | None,
         Query(
             description="`entities`, `events` or `audit`; of `json` also `all`, its default: entities and events as one, "
             "to be imported again."
         ),
-    ] = "",
+    ] = None,
     form: Annotated[
-        str, Query(description="Only entities of this form; as `csv` one table instead of an archive.")
-    ] = "",
+        str | None, Query(description="Only entities of this form; as `csv` one table instead of an archive.")
+    ] = None,
     header: Annotated[str, Query(description="Columns are called by `labels` of the form, or by `keys`.")] = "labels",
     bom: Annotated[str, Query(description="`true`: begin a CSV with the mark by which Excel knows UTF-8.")] = "false",
     type: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
     entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
     area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
-    parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    externalId: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    hasDuplicate: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    q: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    parent: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
+    externalId: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
+    updatedSince: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
+    hasConflict: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
+    hasDuplicate: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
+    q: Annotated[str | None, Query(description=_AS_IN_LISTS)] = None,
 ) -> Response:
     """The program's data at one moment, sent as it is read. Needs a program-admin.
 
@@ -109,18 +110,21 @@ async def export_entities(
 
 def _filters_in(query: Parameters, known: Sequence[str]) -> Parameters:
     """The filters as they were sent. Raises `InvalidExport` for what would limit nothing though it was meant to."""
-    for name, values in query.items():
+    for name in query:
         if name not in (*known, *_OTHERS):
             raise InvalidExport(f"An export knows no parameter {name[:40]!r}.")
+    # Generated clients send those that may be given once, and were not, empty.
+    given = {name: values for name, values in query.items() if name in _LISTS or list(values) != [""]}
+    for name, values in given.items():
         if name in (*known, "form") and not all(map(str.strip, values)):
             raise InvalidExport(f"`{name}` is empty. Leave it out to take everything.")
-    return {name: query[name] for name in known if name in query}
+    return {name: given[name] for name in known if name in given}
 
 
 def _order(
     format: str,
-    what: str,
-    form: str,
+    what: str | None,
+    form: str | None,
     header: str,
     bom: str,
     filters: ListFilters,
