@@ -346,6 +346,28 @@ async def test_a_program_takes_so_many_wrong_codes_of_strangers_together(install
         assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200, "familiar"
 
 
+async def test_whoever_asked_for_a_code_where_they_are_has_one_try_while_strangers_use_the_programs_up(
+    installation: Installation,
+) -> None:
+    settings = SETTINGS | {"OTP_PROGRAM_VERIFY_LIMIT": 2}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program, home, clumsy = await street.program("otp"), anywhere(), anywhere()
+        for phone in ("+1555", "+1556"):
+            await street.person(program, phone=phone)
+        code = await street.code(program, "+1777")
+        for _ in range(2):
+            assert_refused(await street.enter(program, "+1777", other_than(code)), *WRONG)
+        code = await street.code(program, "+1555", origin=home)
+        assert (await street.enter(program, "+1555", code)).status_code == 429, "asked for elsewhere"
+        assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+        code = await street.code(program, "+1556", origin=clumsy)
+        assert_refused(await street.enter(program, "+1556", other_than(code), origin=clumsy), *WRONG)
+        assert (await street.enter(program, "+1556", code, origin=clumsy)).status_code == 429
+        street.clock.turn(seconds=61)
+        code = await street.code(program, "+1556", origin=clumsy)
+        assert (await street.enter(program, "+1556", code, origin=clumsy)).status_code == 200
+
+
 async def test_a_program_that_nobody_attacks_feels_nothing_of_it(street: Street) -> None:
     attacked, other = await street.program("otp"), await street.program("otp")
     for program in (attacked, other):

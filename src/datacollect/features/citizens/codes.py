@@ -172,7 +172,11 @@ async def sign_in(
     quotas = _program_quotas(scope, standing, _PROGRAM_GUESSES, limits.program_guesses) if tried else []
     guesses = await attempts.count_attempt(tx, *quotas, now=now) if quotas else []
     if (refused := await _refused_by_program(guesses, TooManyVerifications, journal)) is not None:
-        return refused
+        # Strangers hold up strangers: of a code that was asked for here one try is looked at all the same. More would give
+        # whoever guesses at many people three for each code, and the limit would be none.
+        tried = [code for code in tried if code.origin == origin and not code.own_tries]
+        if not tried:
+            return refused
     right = [code for code in tried if peppers.matches(code.hash, *_told(scope, asked, code.id, guess))]
     used = next((code for code in right if holder is not None and code.entity_guid == holder.guid), None)
     if holder is None or used is None:
