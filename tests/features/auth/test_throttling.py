@@ -393,6 +393,27 @@ async def test_an_attempt_is_given_back_once_and_to_the_window_it_was_counted_in
     assert (await counted()).count == 2
 
 
+async def test_what_another_request_counted_is_given_back_to_no_later_window(hub: Hub) -> None:
+    clock, quota = TurnableClock(), Quota("login:ip:given-back-earlier", 9)
+    throttle = Throttle(clock, at_once=1, others=Visitors())
+
+    async def counted() -> Counted:
+        async with hub.db.transaction() as tx:
+            return (await count_attempt(tx, quota, now=clock.now()))[0]
+
+    async def give_back_earlier(counted_at: Millis) -> None:
+        async with hub.db.transaction() as tx:
+            await throttle.give_back_earlier(tx, [quota], counted_at=counted_at)
+
+    earlier = (await counted()).began
+    await give_back_earlier(earlier)
+    assert (await counted()).count == 1
+    clock.turn(seconds=WINDOW_SECONDS)
+    assert (await counted()).count == 1
+    await give_back_earlier(earlier)
+    assert (await counted()).count == 2
+
+
 async def test_who_tries_a_locked_account_again_and_again_uses_up_none_of_their_offices_attempts(
     installation: Installation,
 ) -> None:

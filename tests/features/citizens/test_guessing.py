@@ -12,7 +12,7 @@ from datacollect.features.citizens import codes, holders
 from datacollect.features.citizens.codes import Asked, Limits
 from datacollect.features.citizens.errors import SignInLocked, WrongCode
 from datacollect.features.citizens.journal import Journal
-from datacollect.features.citizens.model import KEPT_CODES, OTP_LOCK, TRIES
+from datacollect.features.citizens.model import KEPT_CODES, OTP_LOCK, REQUESTS, TRIES
 from datacollect.features.citizens.tables import codes as stored
 from datacollect.features.entities.finding.holding import Registers
 from datacollect.kernel.identity import system_scope
@@ -315,6 +315,27 @@ async def test_a_program_sends_strangers_so_many_codes_together(installation: In
         assert (await street.ask(program, "+1555", origin=home)).status_code == 200, "familiar"
         assert (await street.ask(other, "+1555")).status_code == 200
         street.clock.turn(seconds=901)
+        assert (await street.ask(program, "+1555")).status_code == 200
+
+
+async def test_a_code_that_was_asked_for_elsewhere_gives_the_program_none_back(installation: Installation) -> None:
+    """It may have been asked for where its owner was familiar, and not have been counted."""
+    settings = SETTINGS | {"OTP_PROGRAM_REQUEST_LIMIT": 2}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program = await street.program("otp")
+        await street.person(program, phone="+1555")
+        assert (await street.enter(program, "+1555", await street.code(program, "+1555"))).status_code == 200
+        assert [(await street.ask(program, f"+166{number}")).status_code for number in range(2)] == [200, 429]
+
+
+async def test_codes_that_a_program_does_not_send_use_nothing_of_an_identifiers_up(installation: Installation) -> None:
+    settings = SETTINGS | {"OTP_PROGRAM_REQUEST_LIMIT": 1}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program = await street.program("otp")
+        await street.code(program, "+1666")
+        street.clock.turn(seconds=600)
+        assert [(await street.ask(program, "+1555")).status_code for _ in range(REQUESTS)] == [429] * REQUESTS
+        street.clock.turn(seconds=301)  # the program's window is over, and one of the identifier's is not
         assert (await street.ask(program, "+1555")).status_code == 200
 
 
