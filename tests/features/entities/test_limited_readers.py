@@ -1,10 +1,12 @@
 """Who is limited to areas or kinds sees nothing else here either, by whatever route."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, push
 
@@ -121,6 +123,37 @@ async def test_a_groups_events_tell_of_members_elsewhere_who_and_where_they_are(
         {"guid": "child", "parentGuid": "near"},
     ]
     assert await members_told(await reader(admin, client, program, {}), program, "g") == whole
+
+
+async def test_a_groups_events_are_told_without_loading_what_its_members_hold(
+    admin: AsyncClient, client: AsyncClient, hub: Hub, program: str
+) -> None:
+    many = [{"guid": f"m-{n}", "name": "M", "area_id": "A1" if n % 2 else "A2"} for n in range(600)]
+    await push(admin, program, make_event("add-member", entity="g", data={"members": many}))
+    for n in range(100):
+        note = make_event("update-individual", entity=f"m-{n}", data={"note": f"{n}" * 30_000})
+        assert (await push(admin, program, note)).status_code == 200
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    told = await members_told(me, program, "g")
+    assert told[1] == [
+        member if member["area_id"] == "A1" else {"guid": member["guid"], "area_id": "A2"} for member in many
+    ]
+    with hub.db.statements.record() as statements:
+        assert await members_told(me, program, "g") == told
+    assert sum("WITH RECURSIVE above (guid, height)" in sql for sql in statements) == 2, "one for each 500"
+    # The hub may be writing the search index beside the first ones.
+    memory = [await memory_of_a_telling(me, program, "g") for _ in range(3)]
+    assert min(memory) < 3_000_000, "a hundred members hold 5 MB"
+
+
+async def memory_of_a_telling(me: AsyncClient, program: str, group: str) -> int:
+    """The most bytes that Python held meanwhile."""
+    tracemalloc.start()
+    try:
+        await members_told(me, program, group)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_members_life_before_is_not_told_by_its_group_either(

@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from datacollect.db import Reading, Tx
+from datacollect.db.database import Dialect
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.lookup import events_at
 from datacollect.features.entities.entity import Entity, Kind, Membership, Stamp
 from datacollect.features.entities.model import is_merge
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
-from datacollect.features.entities.rows import SELECT_ENTITY, entity_from
+from datacollect.features.entities.rows import SELECT_ENTITY, SELECT_PLACE, entity_from, place_from
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.identity import TenantScope
@@ -24,26 +26,33 @@ async def list_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Se
     return [entity_from(row) for row in await tx.fetch(_LIST_AFTER[tx.dialect], scope.tenant_id, guid, limit)]
 
 
-_LOAD_PARENTS = {
-    "postgresql": f"""
+def _with_all_above(select: str) -> Mapping[Dialect, str]:
+    """Statements that find some entities, and the parents that decide where those are."""
+    return {
+        "postgresql": f"""
 WITH RECURSIVE above (guid, height) AS (
   SELECT unnest($2::text[]) COLLATE "C", 1
   UNION
   SELECT e.parent_guid, above.height + 1
   FROM above CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = above.guid OFFSET 0) e
   WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < $3::int)
-{SELECT_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+{select} FROM (SELECT DISTINCT guid FROM above) AS wanted
 CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = wanted.guid OFFSET 0) e""",
-    "sqlite": f"""
+        "sqlite": f"""
 WITH RECURSIVE above (guid, height) AS (
   SELECT value, 1 FROM json_each(?2)
   UNION
   SELECT e.parent_guid, above.height + 1
   FROM above CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = above.guid
   WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < ?3)
-{SELECT_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+{select} FROM (SELECT DISTINCT guid FROM above) AS wanted
 CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = wanted.guid""",
-}
+    }
+
+
+_LOAD_PARENTS = _with_all_above(SELECT_ENTITY)
+_LOAD_PLACES = _with_all_above(SELECT_PLACE)
+_PLACES_AT_ONCE = 500
 
 
 async def load_parents(tx: Reading, scope: TenantScope, states: States, named: Iterable[str]) -> None:
@@ -57,6 +66,16 @@ async def load_parents(tx: Reading, scope: TenantScope, states: States, named: I
         entity = entity_from(row)
         if entity.guid not in held:
             states.put(entity)
+
+
+async def places_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, Entity]:
+    """The entities and the parents that decide where they are, by guid, as far as `place_from` tells of them: one
+    statement for each `_PLACES_AT_ONCE`."""
+    found: dict[str, Entity] = {}
+    async for some in in_turns(sorted(guids), at_once=_PLACES_AT_ONCE):
+        for row in await view.fetch(_LOAD_PLACES[view.dialect], scope.tenant_id, view.listed(some), LONGEST_ANCESTRY):
+            found[row[0]] = place_from(row)
+    return found
 
 
 async def load_merges(view: Reading, scope: TenantScope, states: States, needed: Touched) -> None:

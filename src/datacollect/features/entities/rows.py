@@ -26,6 +26,10 @@ from datacollect.kernel.identity import TenantScope
 # Entities (part 0) and memberships (part 1) come in one shape, so that one statement brings both.
 SELECT_ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text) AS data, e.stamps, e.deleted, e.changed_position, e.last_updated"""
+# Where an entity is, without its data.
+SELECT_PLACE = (
+    "SELECT e.guid, e.type, e.area_id, e.parent_guid, e.stamps, e.deleted, e.changed_position, e.last_updated"
+)
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
 # What the index holds (part 2) comes along where the next append needs it.
@@ -246,6 +250,15 @@ def entity_from(row: Sequence[Any]) -> Entity:
         position,
         Millis(updated),
     )
+
+
+def place_from(row: Sequence[Any]) -> Entity:
+    """The entity as far as `place_of` looks at it, and its last delete; with nothing else in its data, and no version."""
+    guid, kind, area, parent, stamps, deleted, position, updated = row
+    base, _, latest, last_delete, _ = _read_stamps(stamps, deleted)
+    data = {"area_id": area, "parentId": parent}
+    kind = Kind(kind) if kind is not None else None
+    return Entity(guid, kind, 0, data, base, {}, latest, last_delete, None, position, Millis(updated))
 
 
 # -- storing
