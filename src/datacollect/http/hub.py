@@ -3,7 +3,7 @@ this package may import a slice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -216,8 +216,9 @@ class Replays(Protocol):
 
     def keep(self, tenant_id: TenantId, guid: str, kept: Any) -> None: ...
 
-    def begun(self) -> AbstractContextManager[Any]:
-        """A replay, which lasts as long as the block."""
+    def begun(self) -> AbstractAsyncContextManager[None]:
+        """A replay, which lasts as long as the block, and waits while others enough are under way. To be entered before
+        a view of the database is opened."""
 
 
 class Contents(Protocol):

@@ -17,7 +17,6 @@ from datacollect.features.entities.model import EVENT_TYPES
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.touched import Touched
 from datacollect.features.history import service
-from datacollect.features.history.replays import AT_ONCE, Replays
 from datacollect.features.history.routes import LARGEST_PAGE
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -402,21 +401,17 @@ async def test_a_limited_reader_goes_on_in_the_life_that_is_theirs(
         assert await history_of(reader, program, "e", limit=2) == whole[7:]
 
 
-async def test_others_have_their_turn_beside_a_long_replay() -> None:
-    rounds = 0
-
-    async def others() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.ensure_future(others())
-    with Replays().begun() as pace:
-        for _ in range(5 * AT_ONCE):
-            await pace.step()
-    beside.cancel()
-    assert rounds >= 5
+async def test_two_histories_are_replayed_at_once_and_who_waits_holds_no_view_of_the_database(
+    admin: AsyncClient, hub: Hub, program: str
+) -> None:
+    await send(admin, program, person())
+    whole = await history_of(admin, program, "e")
+    async with hub.replays.begun(), hub.replays.begun():
+        waiting = [asyncio.ensure_future(history_of(admin, program, "e")) for _ in range(30)]
+        for _ in range(10):
+            assert (await get(admin, program, "/e/events")).status_code == 200
+        assert not any(history.done() for history in waiting)
+    assert await asyncio.gather(*waiting) == [whole] * 30
 
 
 async def test_a_history_of_large_events_is_read_in_pieces_and_told_whole(

@@ -1,22 +1,19 @@
-"""Replays of long histories: how far the last ones have come, and how much of the process they may take."""
+"""Replays of long histories: how far the last ones have come, and how many go on at once."""
 
 import asyncio
-import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from datacollect.db.turns import others_turn
 from datacollect.features.entities.history import Replay
 from datacollect.kernel.ids import TenantId
 
-AT_ONCE = 20
-"""Events: some milliseconds of work."""
+AT_ONCE = 2
+"""Each holds one of the views of the database that all requests share."""
 _MOST = 8
 _SECONDS = 60.0
 """As long as somebody takes to ask for the next page."""
-_LONGEST_REST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +29,11 @@ class Kept:
 
 class Replays:
     """Implements `Replays` of the hub: a few replays of each process, so that the next page of a history goes on where
-    the last one ended, and a pace for those that begin anew."""
+    the last one ended, and a gate for all of them."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[TenantId, str, int], tuple[float, Kept]] = OrderedDict()
-        self._under_way = 0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def find(self, tenant_id: TenantId, guid: str, *, through: int) -> Kept | None:
         """The latest that is not behind that position."""
@@ -55,34 +52,6 @@ class Replays:
         while self._kept and (len(self._kept) > _MOST or next(iter(self._kept.values()))[0] <= now):
             self._kept.popitem(last=False)
 
-    @contextlib.contextmanager
-    def begun(self) -> Iterator["Pace"]:
-        """A replay, which lasts as long as the block."""
-        self._under_way += 1
-        try:
-            yield Pace(self)
-        finally:
-            self._under_way -= 1
-
-    @property
-    def under_way(self) -> int:
-        return self._under_way
-
-
-class Pace:
-    """Keeps all replays together from taking more than half of the process."""
-
-    def __init__(self, replays: Replays) -> None:
-        self._replays = replays
-        self._done = 0
-        self._since = time.perf_counter()
-
-    async def step(self) -> None:
-        """To be awaited after each event."""
-        self._done += 1
-        if self._done % AT_ONCE:
-            return
-        worked = min(time.perf_counter() - self._since, _LONGEST_REST)
-        await others_turn()
-        await asyncio.sleep(worked * self._replays.under_way)
-        self._since = time.perf_counter()
+    def begun(self) -> AbstractAsyncContextManager[None]:
+        """A replay, which lasts as long as the block, and begins when fewer than `AT_ONCE` others are under way."""
+        return self._turns

@@ -73,7 +73,7 @@ async def get_entity_history(
     scope = reader.scope
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
-    async with hub.db.reading(scope) as view:
+    async with hub.replays.begun(), hub.db.reading(scope) as view:
         page = await service.history_of_entity(
             view, hub.log, hub.replays, scope, guid, after=int(cursor or 0), limit=int(limit)
         )

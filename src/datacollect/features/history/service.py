@@ -15,7 +15,7 @@ from datacollect.features.audit.model import Touching
 from datacollect.features.entities.errors import EntityNotFound
 from datacollect.features.entities.history import Replay, Step, Touch, names_often
 from datacollect.features.entities.service import begins_after, told_within_reach
-from datacollect.features.history.replays import AT_ONCE, Kept
+from datacollect.features.history.replays import Kept
 from datacollect.http.hub import Replays
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -28,6 +28,9 @@ MOST_TOLD_BYTES = 16 * 1024 * 1024
 
 BATCH = 500
 """Events that are held at once."""
+
+AT_ONCE = 20
+"""Events: some milliseconds of work."""
 
 WORTH_KEEPING = 100
 """Events that somebody would go through once more who asks for the same page again."""
@@ -116,20 +119,18 @@ async def history_of_entity(
     replay, told, more = kept.replay.fork() if kept else Replay(guid), list[Told](), False
     last: Touching | None = None
     passed, told_bytes = 0, 0
-    with replays.begun() as pace:
-        async for touching, touch in touches:
-            if len(told) == limit or told_bytes >= MOST_TOLD_BYTES:
-                more = True
-                break
-            if not told and last is not None and passed >= WORTH_KEEPING and touching.position > after:
-                replays.keep(scope.tenant_id, guid, Kept(last.position, last.chain_hash, replay.fork()))
-            step, last = replay.apply(touch), touching
-            if touching.position > after:
-                told.append(_told(touching, touch.event, step))
-                told_bytes += len(touching.body)
-            else:
-                passed += 1
-            await pace.step()
+    async for touching, touch in touches:
+        if len(told) == limit or told_bytes >= MOST_TOLD_BYTES:
+            more = True
+            break
+        if not told and last is not None and passed >= WORTH_KEEPING and touching.position > after:
+            replays.keep(scope.tenant_id, guid, Kept(last.position, last.chain_hash, replay.fork()))
+        step, last = replay.apply(touch), touching
+        if touching.position > after:
+            told.append(_told(touching, touch.event, step))
+            told_bytes += len(touching.body)
+        else:
+            passed += 1
     if more and last is not None:
         replays.keep(scope.tenant_id, guid, Kept(last.position, last.chain_hash, replay))
     if last is None and kept is None:
@@ -142,7 +143,8 @@ async def history_of_entity(
 async def _touches(
     view: Reading, log: EventLog, scope: TenantScope, guid: str, *, after: int, wanted: int
 ) -> AsyncIterator[tuple[Touching, Touch]]:
-    """The events behind a position that touched the entity, in log order; `wanted` are expected to do."""
+    """The events behind a position that touched the entity, in log order, with others' turns in between; `wanted` are
+    expected to do."""
     limit, reached = min(wanted, BATCH), after
     while batch := await audit.events_touching(view, scope, guid, after=reached, limit=limit):
         events: list[Event] = []
@@ -150,14 +152,15 @@ async def _touches(
             events += [log.upcasters.upcast(event_from_body(touching.body)) for touching in some]
         unclear = [touching.position for touching, event in zip(batch, events, strict=True) if names_often(event, guid)]
         touched = await audit.touched_by(view, scope, unclear) if unclear else {}
-        for touching, event in zip(batch, events, strict=True):
-            context = Context(touching.position, touching.recorded_at, touching.origin)
-            along = touching.is_end and event.entity_guid != guid
-            buried_by = touching.buried_by if along else None
-            yield (
-                touching,
-                Touch(event, context, along and buried_by is None, buried_by, touched.get(touching.position, {})),
-            )
+        async for pairs in in_turns(list(zip(batch, events, strict=True)), at_once=AT_ONCE):
+            for touching, event in pairs:
+                context = Context(touching.position, touching.recorded_at, touching.origin)
+                along = touching.is_end and event.entity_guid != guid
+                buried_by = touching.buried_by if along else None
+                yield (
+                    touching,
+                    Touch(event, context, along and buried_by is None, buried_by, touched.get(touching.position, {})),
+                )
         if len(batch) < limit and not audit.are_cut(batch):
             return
         limit, reached = BATCH, batch[-1].position
