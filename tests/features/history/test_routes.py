@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -412,6 +413,28 @@ async def test_two_histories_are_replayed_at_once_and_who_waits_holds_no_view_of
             assert (await get(admin, program, "/e/events")).status_code == 200
         assert not any(history.done() for history in waiting)
     assert await asyncio.gather(*waiting) == [whole] * 30
+
+
+async def test_others_have_their_turn_between_the_portions_of_a_replay(
+    admin: AsyncClient, hub: Hub, program: str
+) -> None:
+    updates = [make_event("update-individual", entity="e", data={"n": n}) for n in range(5 * service.AT_ONCE)]
+    await send(admin, program, person(), *updates)
+    scope, rounds = system_scope(TenantId(program)), 0
+
+    async def others() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.ensure_future(others())
+    async with hub.db.reading(scope) as view:
+        # Of one batch, so that nothing but a turn of theirs comes between two events.
+        touches = service._touches(view, hub.log, scope, "e", after=0, wanted=service.BATCH)
+        when = [rounds async for _ in touches]
+    beside.cancel()
+    assert [len(list(portion)) for _, portion in groupby(when)] == [service.AT_ONCE] * 5 + [1]
 
 
 async def test_a_history_of_large_events_is_read_in_pieces_and_told_whole(
