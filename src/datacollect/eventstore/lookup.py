@@ -19,6 +19,13 @@ _BY_GUID = {
     "sqlite": "SELECT body FROM events WHERE tenant_id = ?1 AND guid = ?2",
 }
 
+_BODIES = {
+    "postgresql": "SELECT asked.guid, e.body FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL ("
+    "SELECT body FROM events WHERE tenant_id = $1 AND guid = asked.guid OFFSET 0) AS e",
+    "sqlite": "SELECT e.guid, e.body FROM json_each(?2) AS asked"
+    " CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value",
+}
+
 # Halves the range of positions until it holds the first one that was recorded later.
 _RECORDED_BY = """
 WITH RECURSIVE search (low, high) AS (
@@ -65,6 +72,15 @@ async def event_of(view: Reading, scope: TenantScope, guid: str) -> Event | None
     """The event with this guid, in the layout it was stored in; None if the log has none."""
     rows = await view.fetch(_BY_GUID[view.dialect], scope.tenant_id, guid)
     return event_from_body(rows[0][0]) if rows else None
+
+
+async def bodies_of(view: Reading, scope: TenantScope, guids: Collection[str], *, most_bytes: int) -> Mapping[str, str]:
+    """The bodies of the events with these guids that the log has, by guid: the first of them, up to the one with which they
+    come to `most_bytes`. One statement however many they are."""
+    found = await view.fetch_portion(
+        _BODIES[view.dialect], scope.tenant_id, view.listed(guids), texts=("body",), most_bytes=most_bytes
+    )
+    return {row[0]: row[1] for row in found.rows}
 
 
 async def _told_at(

@@ -181,6 +181,27 @@ async def test_each_event_of_a_push_adds_few_calls(admin: AsyncClient, ask: Call
     assert (large - small) / 200 <= 170
 
 
+async def test_what_the_log_holds_under_a_guid_is_compared_once_however_often_the_guid_comes(
+    admin: AsyncClient, hub: Hub, ask: Caller
+) -> None:
+    """All of it is done while the log's turn waits, and what is held may be as large as a push."""
+    program, numbers = await make_program(admin), {f"field{index}": index for index in range(1000)}
+    held = [event | {"data": event["data"] | numbers} for event in people(20)]
+    await ask.push(program, held)
+
+    async def counted(events: list[dict[str, Any]]) -> tuple[int, int]:
+        with hub.db.statements.record() as statements:
+            await ask.push(program, events)
+        return len(hot(statements)), await calls_of(lambda: ask.push(program, events))
+
+    one = [held[0] | {"data": held[0]["data"] | {"number": 2**60}}]
+    short = [event | {"data": {"number": 2**60}} for event in held]
+    (least, once), (statements, often), (_, far) = [await counted(events) for events in (one, one * 20, short)]
+    assert statements == least
+    assert (often - once) / 19 <= 2200, "two for each field that is sent"
+    assert far <= 10_000, "what is so much shorter is not what was rounded"
+
+
 async def test_others_have_their_turns_while_a_large_push_is_worked_on(admin: AsyncClient, ask: Caller) -> None:
     program, events, count, most = await make_program(admin), people(1000), 0, 0
 

@@ -17,6 +17,7 @@ from datacollect.features.entities.finding import listing, scanning
 from datacollect.features.history import service as history
 from datacollect.features.quarantine import queries as quarantine_queries
 from datacollect.features.quarantine import service as quarantine
+from datacollect.features.sync import service as sync
 from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_all, pull_audit, push, push_audit
@@ -40,6 +41,7 @@ BOUNDS = {
     quarantine_queries: ("MOST_BYTES",),
     quarantine: ("MOST_BYTES_AT_ONCE",),
     projection: ("MOST_ENTITY_BYTES",),
+    sync: ("MOST_COMPARED_BYTES",),
 }
 
 
@@ -149,6 +151,17 @@ async def test_the_trails_rest_of_a_millisecond_is_no_more_than_there_is_room_fo
         page = await pull_audit(admin, program, cursor=cursor)
         found += [entry["guid"] for entry in page.json()]
     assert len(found) == len(set(found)) == 200
+
+
+async def test_what_a_device_has_rounded_is_known_up_to_a_size(admin: AsyncClient) -> None:
+    """Beyond it an event is another one, as it is for who does not look: the log's turn waits meanwhile."""
+    program = await make_program(admin)
+    for size, known in ((0.1, 2), (1.2, 0)):
+        events = [make_event(data=photo(size, national=2**53 + 1)) for _ in range(4)]
+        echoes = [event | {"data": event["data"] | {"national": 2**53}} for event in events]
+        assert (await push(admin, program, *events)).json()["applied"] == 4
+        told = (await push(admin, program, *echoes, atomic=False)).json()
+        assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"] * (4 - known)
 
 
 async def test_what_is_refused_is_listed_in_pages_and_decided_about_in_parts(admin: AsyncClient) -> None:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from datacollect.db import Reading, Tx
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.checks import EventChecks, Mismatch
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, event_from_body
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, Share
-from datacollect.eventstore.lookup import event_of
+from datacollect.eventstore.lookup import bodies_of
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
 from datacollect.eventstore.together import Kept
@@ -39,6 +39,11 @@ from datacollect.kernel.tenancy import FormValidation, Tenant
 
 _USUAL_BYTES = 4096
 """Of an event at most."""
+MOST_COMPARED_BYTES = 1024 * 1024
+"""Of events as sent, and of what the log holds under their guids, that are compared number by number: a twentieth of a
+second's work, for which the log's turn waits."""
+_TIMES_ROUNDED = 64
+"""How many times as long a number may be as what a device with doubles makes of it: 309 digits come back as `1e308`."""
 _REGISTERING = frozenset({"create-individual", "create-group"})
 """Events that need none before them."""
 
@@ -214,19 +219,41 @@ async def _held_as_sent(
     if sent:
         held = await log.held(tx, scope, [event.guid for event in sent.values()])
         found = {at for at, event in sent.items() if hash_event(event).content == held[event.guid].content_hash}
-    for at in reused:
-        event = sent.get(at, prepared.events[at])
-        if at not in found and holds_large_numbers(event.data):
-            # One after the other: what the log holds under the guid may be large, whatever was sent.
-            of_log = await event_of(tx, scope, event.guid)
-            if of_log is not None and _is_rounded(event, of_log):
-                found.add(at)
+    others = _with_large_numbers({at: sent.get(at, prepared.events[at]) for at in reused if at not in found})
+    if others:
+        found.update(await _held_rounded(tx, scope, others))
     return found
 
 
-def _is_rounded(event: Event, held: Event) -> bool:
-    """Whether it is what a device whose numbers are doubles makes of what it was given."""
-    return hash_event(event).content == hash_event(replace(held, data=as_doubles(held.data))).content
+def _with_large_numbers(events: Mapping[int, Event]) -> Mapping[int, Event]:
+    """Those that a device with doubles may have made of others; of many the first."""
+    found: dict[int, Event] = {}
+    left = MOST_COMPARED_BYTES
+    for at, event in events.items():
+        length = len(event.body())
+        if length <= left:
+            left -= length
+            if holds_large_numbers(event.data):
+                found[at] = event
+    return found
+
+
+async def _held_rounded(tx: Tx, scope: TenantScope, events: Mapping[int, Event]) -> Collection[int]:
+    """Those that are what a device whose numbers are doubles makes of what the log holds under their guids."""
+    guids = dict.fromkeys(event.guid for event in events.values())
+    bodies = await bodies_of(tx, scope, guids, most_bytes=MOST_COMPARED_BYTES)
+    rounded: dict[str, bytes] = {}
+    found: set[int] = set()
+    for at, event in events.items():
+        body = bodies.get(event.guid)
+        if body is None or len(body) > min(MOST_COMPARED_BYTES, _TIMES_ROUNDED * len(event.body())):
+            continue
+        if event.guid not in rounded:
+            held = event_from_body(body)
+            rounded[event.guid] = hash_event(replace(held, data=as_doubles(held.data))).content
+        if hash_event(event).content == rounded[event.guid]:
+            found.add(at)
+    return found
 
 
 def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
