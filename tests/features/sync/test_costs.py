@@ -181,6 +181,20 @@ async def test_each_event_of_a_push_adds_few_calls(admin: AsyncClient, ask: Call
     assert (large - small) / 200 <= 170
 
 
+async def test_a_push_that_cannot_be_decoded_is_looked_through_once_if_it_asks_for_no_verdicts(
+    admin: AsyncClient, ask: Caller
+) -> None:
+    program = await make_program(admin)
+
+    async def counted(size: int) -> int:
+        document = {"atomic": True, "configId": program, "events": people(size)}
+        body = msgspec.json.encode(document).replace(b"Ana 000000", b"Ana \\u0000")
+        return await calls_of(lambda: ask("POST", "/api/sync/push", "", body))
+
+    small, large = await counted(50), await counted(250)
+    assert (large - small) / 200 <= 35
+
+
 async def test_what_the_log_holds_under_a_guid_is_compared_once_however_often_the_guid_comes(
     admin: AsyncClient, hub: Hub, ask: Caller
 ) -> None:

@@ -3,6 +3,7 @@
 A thousand times smaller than it is, so that it takes no time: events of 7 KiB, and pages of 16.
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from datacollect.features.entities.finding import listing, scanning
 from datacollect.features.history import service as history
 from datacollect.features.quarantine import queries as quarantine_queries
 from datacollect.features.quarantine import service as quarantine
+from datacollect.features.sync import payload
 from datacollect.features.sync import service as sync
 from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
@@ -41,6 +43,7 @@ BOUNDS = {
     quarantine_queries: ("MOST_BYTES",),
     quarantine: ("MOST_BYTES_AT_ONCE",),
     projection: ("MOST_ENTITY_BYTES",),
+    payload: ("MOST_KEPT_BYTES",),
     sync: ("MOST_COMPARED_BYTES",),
 }
 
@@ -162,6 +165,28 @@ async def test_what_a_device_has_rounded_is_known_up_to_a_size(admin: AsyncClien
         assert (await push(admin, program, *events)).json()["applied"] == 4
         told = (await push(admin, program, *echoes, atomic=False)).json()
         assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"] * (4 - known)
+
+
+@pytest.mark.parametrize("character", [b"\0", b"\xff"], ids=repr)
+async def test_what_cannot_be_decoded_is_kept_up_to_a_size_and_takes_a_letter_for_each_byte(
+    admin: AsyncClient, character: bytes
+) -> None:
+    """A push of 49 MB became 1.4 GB of database."""
+    program, event = await make_program(admin), make_event(data={"name": "NAME"})
+    sent = json.dumps(event).encode().replace(b"NAME", character * 400)
+    envelope = b'{"events": [%s], "atomic": false, "configId": "%s"}'
+    answer = await admin.post("/api/sync/push", content=envelope % (sent, program.encode()))
+    assert answer.status_code == 207, answer.text
+    asked = {"configId": program}
+    [row] = (await admin.get("/api/sync/quarantine", params=asked)).json()["quarantined"]
+    assert len(row["event"]["asSent"]) == len(sent)
+    # More than there is room for is refused as a whole, as without verdicts.
+    twice = b", ".join([sent, sent])
+    answer = await admin.post("/api/sync/push", content=envelope % (twice, program.encode()))
+    assert (answer.status_code, [one["path"] for one in answer.json()["errors"]]) == (
+        400,
+        [["events", 0], ["events", 1]],
+    )
 
 
 async def test_what_is_refused_is_listed_in_pages_and_decided_about_in_parts(admin: AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """The body of a push: from decoded JSON to events, with every fault named."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,12 @@ MOST_ISSUES = 1000
 
 _MOST_LOOKED_AT = 100_000
 """Events of a body that cannot be decoded: half a second's work, and more than any device sends."""
+
+MOST_KEPT_BYTES = 1024 * 1024
+"""Of events of one push that cannot be decoded. As a text within a text, each may take six times its room."""
+
+_WITH_VERDICTS = re.compile(rb'"atomic"[ \t\n\r]*:[ \t\n\r]*false')
+"""Somewhere in a push that asks for them."""
 
 _LARGEST_WHOLE = 2**53 - 1
 """The largest integer that every client reads back as it was."""
@@ -95,7 +102,7 @@ async def unreadable_events(body: bytes) -> Sequence[Issue]:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An item of a push that cannot be decoded: its text, with what is no text escaped, and why."""
+    """An item of a push that cannot be decoded: its text, with U+FFFD for what is no text, and why."""
 
     text: str
     members: Mapping[str, Any]
@@ -105,11 +112,11 @@ class Unreadable:
 
 async def readable_part(body: bytes) -> dict[str, Any] | None:
     """A body that cannot be decoded, with `Unreadable` in the place of each event that cannot; None if it is something else,
-    there are very many, or the push does not ask for verdicts. Others have their turns."""
-    if b'"atomic"' not in body:
+    there are very many, they are long, or the push does not ask for verdicts. Others have their turns."""
+    if not _WITH_VERDICTS.search(body):
         return None
     found: list[Any] = []
-    begin = end = faults = 0
+    begin = end = faults = kept = 0
     try:
         for at, refused in islice(items_of(body, "events"), _MOST_LOOKED_AT + 1):
             index, text = len(found), body[at]
@@ -117,6 +124,9 @@ async def readable_part(body: bytes) -> dict[str, Any] | None:
             if refused is None:
                 found.append(strict_json(text))
             else:
+                kept += len(text)
+                if kept > MOST_KEPT_BYTES:
+                    return None
                 found.append(Unreadable(_kept_text(text), _guids_in(text), _unreadable(refused, index)))
                 faults += 1
             if faults >= MOST_ISSUES or len(found) > _MOST_LOOKED_AT:
@@ -143,7 +153,7 @@ def _guids_in(item: bytes) -> Mapping[str, Any]:
 
 
 def _kept_text(item: bytes) -> str:
-    return item.decode(errors="backslashreplace").replace("\0", "\\u0000")
+    return item.decode(errors="replace").replace("\0", "\ufffd")
 
 
 def _unreadable(refused: InvalidJson, index: int) -> Issue:
