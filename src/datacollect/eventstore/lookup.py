@@ -19,10 +19,10 @@ _BY_GUID = {
     "sqlite": "SELECT body FROM events WHERE tenant_id = ?1 AND guid = ?2",
 }
 
-_BODIES = {
-    "postgresql": "SELECT asked.guid, e.body FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL ("
-    "SELECT body FROM events WHERE tenant_id = $1 AND guid = asked.guid OFFSET 0) AS e",
-    "sqlite": "SELECT e.guid, e.body FROM json_each(?2) AS asked"
+_OF_GUIDS = {
+    "postgresql": "SELECT e.guid, e.{column} FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL ("
+    "SELECT * FROM events WHERE tenant_id = $1 AND guid = asked.guid OFFSET 0) AS e",
+    "sqlite": "SELECT e.guid, e.{column} FROM json_each(?2) AS asked"
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value",
 }
 
@@ -77,10 +77,16 @@ async def event_of(view: Reading, scope: TenantScope, guid: str) -> Event | None
 async def bodies_of(view: Reading, scope: TenantScope, guids: Collection[str], *, most_bytes: int) -> Mapping[str, str]:
     """The bodies of the events with these guids that the log has, by guid: the first of them, up to the one with which they
     come to `most_bytes`. One statement however many they are."""
-    found = await view.fetch_portion(
-        _BODIES[view.dialect], scope.tenant_id, view.listed(guids), texts=("body",), most_bytes=most_bytes
-    )
+    statement = _OF_GUIDS[view.dialect].format(column="body")
+    asked = (scope.tenant_id, view.listed(guids))
+    found = await view.fetch_portion(statement, *asked, texts=("body",), most_bytes=most_bytes)
     return {row[0]: row[1] for row in found.rows}
+
+
+async def entities_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
+    """Likewise which entity each of them is about."""
+    statement = _OF_GUIDS[view.dialect].format(column="entity_guid")
+    return dict(map(tuple, await view.fetch(statement, scope.tenant_id, view.listed(guids))))
 
 
 async def _told_at(

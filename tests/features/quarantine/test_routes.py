@@ -588,6 +588,57 @@ async def test_what_is_no_event_blocks_its_device_until_that_is_decided(admin: A
     assert good["guid"] in guids_of(await pull_all(admin, program))
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_what_is_no_event_and_has_the_guid_of_one_that_is_held_does_not_stop_its_device(
+    admin: AsyncClient, atomic: bool
+) -> None:
+    program = await make_program(admin)
+    event, good = make_event(), make_event()
+    await push(admin, program, event)
+    bad = {name: value for name, value in event.items() if name != "syncLevel"}
+    body = (await push_from(admin, program, "tablet-1", good, bad, atomic=atomic)).json()
+    assert [(one["index"], one["code"]) for one in body["warnings" if atomic else "failed"]] == [(1, "GUID_REUSED")]
+    assert good["guid"] in guids_of(await pull_all(admin, program))
+    [row] = await kept(admin, program)
+    assert (row["event"], row["code"], row["kind"]) == (bad, "GUID_REUSED", "refused")
+    assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "an echo"})).status_code == 200
+    answer = await push_from(admin, program, "tablet-1", good, bad, atomic=atomic)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    assert [one["code"] for one in answer.json()["warnings"]] == ["EVENT_DISCARDED"]
+    # Of another entity it is no echo, and not accepted either.
+    other = bad | {"entityGuid": "another"}
+    answer = await push_from(admin, program, "tablet-1", other, atomic=atomic)
+    assert answer.status_code == (400 if atomic else 207)
+    assert [row["event"] for row in await kept(admin, program)] == [other]
+
+
+async def test_of_no_entity_it_is_not_accepted_because_its_guid_is_held(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    event = make_event()
+    await push(admin, program, event)
+    bad = make_event("update-individual", data={"name": "quite another one"}) | {"guid": event["guid"]}
+    del bad["entityGuid"]
+    assert (await push(admin, program, bad, atomic=False)).json()["failed"][0]["code"] == "INVALID_EVENT"
+    [row] = await kept(admin, program)
+    assert (row["event"], row["code"]) == (bad, "GUID_REUSED")
+
+
+@pytest.mark.parametrize("changes", [{"userId": 7}, {"guid": 9}, {"data": None}])
+async def test_what_is_no_event_is_known_when_it_comes_with_another_running_number(
+    admin: AsyncClient, changes: dict[str, Any]
+) -> None:
+    program = await make_program(admin)
+    bad, good = make_event() | changes, make_event()
+    assert (await push_from(admin, program, "tablet-1", good, bad | {"id": 1})).status_code == 400
+    [row] = await kept(admin, program)
+    assert row["event"] == bad | {"id": 1}
+    assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "a test build"})).status_code == 200
+    answer = await push_from(admin, program, "tablet-1", good, bad | {"id": 2, "syncLevel": 1})
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    again = await push_from(admin, program, "tablet-1", bad | {"id": 3}, atomic=False)
+    assert (again.status_code, await kept(admin, program)) == (200, [])
+
+
 @pytest.mark.parametrize("text", ['"a\\u0000b"', '"a\\ud83d"', "1e999", '{"k": 1, "k": 2}', '"\udcff"'], ids=repr)
 async def test_with_verdicts_what_cannot_be_decoded_is_kept_as_text(admin: AsyncClient, text: str) -> None:
     program = await make_program(admin)

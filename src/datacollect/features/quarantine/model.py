@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from datacollect.eventstore.event import Event, event_from_body
+from datacollect.eventstore.integrity import hash_event
 from datacollect.features.quarantine.errors import GuidChanged
+from datacollect.features.sync.payload import AS_SENT, essence_of
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import derived_guid
 
@@ -79,8 +81,19 @@ class Verdict:
 
 def quarantine_id(event: Event, kind: Kind) -> str:
     """The same refused event has one row: for verdicts by guid and content, as a guid may be used for several events."""
-    body = event.body() if kind is Kind.REFUSED else ""
+    body = _as_known(event).body() if kind is Kind.REFUSED else ""
     return derived_guid(event.guid, "quarantine" if kind is Kind.REFUSED else "blocking", body)
+
+
+def content_of(event: Event) -> bytes:
+    """A hash by which a refused event is known when it comes again."""
+    return hash_event(_as_known(event)).content
+
+
+def _as_known(event: Event) -> Event:
+    if event.type == "" and event.data.keys() == {AS_SENT}:
+        return replace(event, data={AS_SENT: essence_of(event.data[AS_SENT])})
+    return event
 
 
 def event_to_replay(row: Quarantined, edited: Event | None) -> Event:

@@ -244,8 +244,6 @@ def _quarantined(row: Any) -> Quarantined:
 
 def _is_of(row: Any) -> bool:
     """Whether the log's event is the one that was refused, or what its device has made of it: a guid may be used for several."""
-    if row.code == EventMalformed.code and not row.entity_guid:
-        return True
     if row.entity_guid != row.log_entity_guid:
         return False
     stopped_a_device = row.kind == Kind.BLOCKING.value and row.status == Status.OPEN.value

@@ -7,7 +7,6 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event, event_from_body
-from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.audit.service import note_all
 from datacollect.features.entities.reserved import as_taken_now
@@ -20,6 +19,7 @@ from datacollect.features.quarantine.model import (
     Quarantined,
     Status,
     Verdict,
+    content_of,
     event_to_replay,
     quarantine_id,
 )
@@ -232,7 +232,7 @@ class _Discarded:
     contents: Mapping[str, Collection[bytes]]
 
     def includes(self, event: Event) -> bool:
-        return event.guid in self.contents and hash_event(event).content in self.contents[event.guid]
+        return event.guid in self.contents and content_of(event) in self.contents[event.guid]
 
 
 async def _discarded(view: Reading, scope: TenantScope, pushed: Sequence[Event]) -> _Discarded:
@@ -243,7 +243,7 @@ def _contents_of(bodies: Iterable[str]) -> _Discarded:
     contents: dict[str, set[bytes]] = {}
     for body in bodies:
         event = event_from_body(body)
-        contents.setdefault(event.guid, set()).add(hash_event(event).content)
+        contents.setdefault(event.guid, set()).add(content_of(event))
     return _Discarded(contents)
 
 

@@ -21,6 +21,8 @@ _LONGEST_NAME = 512
 """Characters of an id, type or user id: far more than any producer uses."""
 
 _TEXTS = ("guid", "entityGuid", "type", "timestamp", "userId")
+_TELLING = (*_TEXTS, "data", "schemaVersion")
+"""What a device sends alike each time: not so the level, nor a running `id` of its own."""
 
 AS_SENT = "asSent"
 """The member of `data` under which an event that has not the shape of one is kept, whatever it is."""
@@ -222,10 +224,16 @@ def _stand_in(item: Any) -> Event:
         sent = item if isinstance(item, dict) else {}
     guid, entity_guid = sent.get("guid"), sent.get("entityGuid")
     if not isinstance(guid, str) or not is_uuid_text(guid):
-        guid = derived_guid("", "malformed", canonical_json(item).decode())
+        guid = derived_guid("", "malformed", canonical_json(essence_of(item)).decode())
     if not isinstance(entity_guid, str) or not has_guids_length(entity_guid):
         entity_guid = ""
     return Event(guid, entity_guid, type="", data={AS_SENT: item}, occurred_at=Millis(0), user_id="")
+
+
+def essence_of(sent: Any) -> Any:
+    """Of what has not the shape of an event, that by which it is known when it comes again."""
+    told = {name: sent[name] for name in _TELLING if name in sent} if isinstance(sent, dict) else {}
+    return told or sent
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:

@@ -245,9 +245,11 @@ async def push_events(
 
 
 async def _past_malformed(hub: Hub, scope: TenantScope, pushed: Push, device_id: str | None) -> Collection[int]:
-    """The events without the shape of one, when an operator has discarded each of them; else the first that is left is
-    noted as what blocks the device, and the push is refused. Raises `InvalidPush`."""
-    left = dict(pushed.malformed)
+    """The events without the shape of one that an operator has discarded, when the log has the others already; else the first
+    that is left is noted as what blocks the device, and the push is refused. Raises `InvalidPush`."""
+    async with hub.db.reading(scope) as view:
+        held = await service.held_malformed(view, scope, pushed)
+    left = {at: issues for at, issues in pushed.malformed.items() if at not in held}
     while left:
         index = next(iter(left))
         rejection = Rejection(index, pushed.events[index], EventMalformed(left[index][0]))
@@ -257,7 +259,7 @@ async def _past_malformed(hub: Hub, scope: TenantScope, pushed: Push, device_id:
         if index not in given_up:
             raise pushed.refused()
         left = {at: issues for at, issues in left.items() if at not in given_up}
-    return frozenset(pushed.malformed)
+    return frozenset(pushed.malformed) - frozenset(held)
 
 
 async def _pushed(

@@ -12,7 +12,7 @@ from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event, event_from_body
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, Share
-from datacollect.eventstore.lookup import bodies_of
+from datacollect.eventstore.lookup import bodies_of, entities_of
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
 from datacollect.eventstore.together import Kept
@@ -184,11 +184,12 @@ async def push(
     reused = [Rejection(at, events[at], GuidReused()) for at in appended.reused if at not in held_as_sent]
     refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
     malformed = [index for index in pushed.malformed if index not in prepared.left_out]
-    refused += [
-        Rejection(at, pushed.events[index], EventMalformed(pushed.malformed[index][0]))
-        for at, index in enumerate(malformed, len(order))
-    ]
-    order = [*order, *malformed]
+    if malformed:
+        held = await held_malformed(tx, scope, pushed)
+        judged = [_malformed(at, index, pushed, index in held) for at, index in enumerate(malformed, len(order))]
+        reused += [one for one in judged if isinstance(one.reason, GuidReused)]
+        refused += judged
+        order = [*order, *malformed]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
     discarded = await keep(refused) if refused else ()
@@ -206,6 +207,18 @@ async def push(
         return PushResult(applied + len(told), failed, verdicts(warnings, pushed.events), newest)
     failed = verdicts([(order[one.index], one.reason) for one in refused if one.index not in discarded], pushed.events)
     return PushResult(applied, failed, verdicts(warnings, pushed.events), newest)
+
+
+async def held_malformed(view: Reading, scope: TenantScope, pushed: Push) -> Collection[int]:
+    """Those without the shape of an event whose guid the log has, of the same entity: their device has made them of that
+    one, or the other way round."""
+    sent = {index: pushed.events[index] for index in pushed.malformed}
+    entities = await entities_of(view, scope, dict.fromkeys(event.guid for event in sent.values()))
+    return {index for index, event in sent.items() if entities.get(event.guid) == event.entity_guid}
+
+
+def _malformed(at: int, index: int, pushed: Push, is_held: bool) -> Rejection:
+    return Rejection(at, pushed.events[index], GuidReused() if is_held else EventMalformed(pushed.malformed[index][0]))
 
 
 async def _held_as_sent(
