@@ -639,6 +639,32 @@ async def test_what_is_no_event_is_known_when_it_comes_with_another_running_numb
     assert (again.status_code, await kept(admin, program)) == (200, [])
 
 
+@pytest.mark.parametrize("name", ["Ana", "a\0b"])
+async def test_a_verdict_names_what_is_no_event_by_the_guid_that_its_device_gave_it(
+    admin: AsyncClient, name: str
+) -> None:
+    program = await make_program(admin)
+    bad = make_event(data={"name": name}) | {"guid": "local-17"}
+    told = (await push(admin, program, make_event(), bad, atomic=False)).json()
+    assert [(one["index"], one["guid"]) for one in told["failed"]] == [(1, "local-17")]
+    [row] = await kept(admin, program)
+    assert str(uuid.UUID(row["eventGuid"])) == row["eventGuid"]
+    assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "a test build"})).status_code == 200
+    told = (await push(admin, program, bad, atomic=False)).json()
+    assert [(one["code"], one["guid"]) for one in told["warnings"]] == [("EVENT_DISCARDED", "local-17")]
+
+
+@pytest.mark.parametrize("guid", ['"\\ud83d"', '"a\\u0000"', "[1]", '"\udcff"'], ids=repr)
+async def test_a_guid_that_is_no_text_is_not_told(admin: AsyncClient, guid: str) -> None:
+    program = await make_program(admin)
+    sent = json.dumps(make_event() | {"guid": "HERE", "data": {"name": "a\0b"}}).replace('"HERE"', guid)
+    body = f'{{"events": [{sent}], "atomic": false, "configId": "{program}"}}'
+    answer = await admin.post("/api/sync/push", content=body.encode(errors="surrogateescape"))
+    assert answer.status_code == 207, answer.text
+    [row] = await kept(admin, program)
+    assert answer.json()["failed"][0]["guid"] == row["eventGuid"]
+
+
 @pytest.mark.parametrize("text", ['"a\\u0000b"', '"a\\ud83d"', "1e999", '{"k": 1, "k": 2}', '"\udcff"'], ids=repr)
 async def test_with_verdicts_what_cannot_be_decoded_is_kept_as_text(admin: AsyncClient, text: str) -> None:
     program = await make_program(admin)

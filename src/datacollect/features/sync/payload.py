@@ -56,6 +56,8 @@ class Push:
     malformed: Mapping[int, Sequence[Issue]]
     """What is wrong with those that do not have the shape of an event, by their index. What stands for them among the
     events cannot be applied, and holds them under `AS_SENT`."""
+    guids_sent: Mapping[int, str]
+    """The guids by which their devices know those of them that came with one, by their index."""
 
     def refused(self) -> InvalidPush:
         """What a push is told of which nothing is taken because of these."""
@@ -148,10 +150,8 @@ def _guids_in(item: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     members = found if isinstance(found, dict) else {}
-    guid, entity_guid = members.get("guid"), members.get("entityGuid")
-    if isinstance(entity_guid, str) and (not entity_guid.isascii() or "\0" in entity_guid):
-        entity_guid = None
-    return {"guid": guid, "entityGuid": entity_guid}
+    texts = {name: members.get(name) for name in ("guid", "entityGuid")}
+    return {name: text for name, text in texts.items() if isinstance(text, str) and text.isascii() and "\0" not in text}
 
 
 def _kept_text(item: bytes) -> str:
@@ -175,6 +175,7 @@ class _Reading:
         self._ignored: dict[int, Sequence[Path]] = {}
         self._as_sent: dict[int, Event] = {}
         self._malformed: dict[int, Sequence[Issue]] = {}
+        self._guids_sent: dict[int, str] = {}
         self._faults = 0
         self._taken = 0
         self._atomic = document.get("atomic", True)
@@ -200,6 +201,8 @@ class _Reading:
                 self._malformed[index] = issues
                 self._faults += len(issues)
                 self._events.append(_stand_in(item))
+                if isinstance(guid := _members_of(item).get("guid"), str):
+                    self._guids_sent[index] = guid
             else:
                 data, paths = without_reserved(event.type, event.data, self._reserved)
                 if paths:
@@ -209,7 +212,7 @@ class _Reading:
         self._taken += len(some)
 
     def end(self) -> Push:
-        pushed = Push(self._events, self._atomic, self._ignored, self._as_sent, self._malformed)
+        pushed = Push(self._events, self._atomic, self._ignored, self._as_sent, self._malformed, self._guids_sent)
         if self._issues or self._faults >= MOST_ISSUES:
             refused = pushed.refused()
             raise InvalidPush([*self._issues, *refused.issues], errors=[*self._issues, *refused.issues])
@@ -218,16 +221,21 @@ class _Reading:
 
 def _stand_in(item: Any) -> Event:
     """An event in the place of something that is none. It has no type, so that it can be kept and never be applied."""
+    sent = _members_of(item)
     if isinstance(item, Unreadable):
-        item, sent = item.text, item.members
-    else:
-        sent = item if isinstance(item, dict) else {}
+        item = item.text
     guid, entity_guid = sent.get("guid"), sent.get("entityGuid")
     if not isinstance(guid, str) or not is_uuid_text(guid):
         guid = derived_guid("", "malformed", canonical_json(essence_of(item)).decode())
     if not isinstance(entity_guid, str) or not has_guids_length(entity_guid):
         entity_guid = ""
     return Event(guid, entity_guid, type="", data={AS_SENT: item}, occurred_at=Millis(0), user_id="")
+
+
+def _members_of(item: Any) -> Mapping[str, Any]:
+    if isinstance(item, Unreadable):
+        return item.members
+    return item if isinstance(item, dict) else {}
 
 
 def essence_of(sent: Any) -> Any:

@@ -204,9 +204,9 @@ async def push(
         told = [one for one in reused if one.index not in discarded]
         warnings += [(order[one.index], one.reason) for one in told]
         failed = refusals.to_wire(without=discarded)
-        return PushResult(applied + len(told), failed, verdicts(warnings, pushed.events), newest)
-    failed = verdicts([(order[one.index], one.reason) for one in refused if one.index not in discarded], pushed.events)
-    return PushResult(applied, failed, verdicts(warnings, pushed.events), newest)
+        return PushResult(applied + len(told), failed, verdicts(warnings, pushed), newest)
+    failed = verdicts([(order[one.index], one.reason) for one in refused if one.index not in discarded], pushed)
+    return PushResult(applied, failed, verdicts(warnings, pushed), newest)
 
 
 async def held_malformed(view: Reading, scope: TenantScope, pushed: Push) -> Collection[int]:
@@ -272,7 +272,7 @@ async def _held_rounded(tx: Tx, scope: TenantScope, events: Mapping[int, Event])
 def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
     """What to tell of a push that was appended as one with others: nothing stood in its way."""
     pushed = prepared.pushed
-    warnings = verdicts(_reserved_keys(prepared), pushed.events)
+    warnings = verdicts(_reserved_keys(prepared), pushed)
     return PushResult(len(prepared.events), (), warnings, kept.newest)
 
 

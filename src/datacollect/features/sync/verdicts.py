@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from datacollect.eventstore.event import Event, EventRejected
+from datacollect.eventstore.event import EventRejected
 from datacollect.eventstore.log import Rejection, stop_at_first
 from datacollect.features.entities.entity import parent_in
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
+from datacollect.features.sync.payload import Push
 
 Refused = tuple[int, EventRejected]
 """An event, by its index in the array as sent, and what is wrong with it."""
@@ -71,15 +72,16 @@ class Refusals:
         return [failure, *self.to_wire()]
 
 
-def verdicts(reasons: Sequence[Refused], sent: Sequence[Event]) -> list[dict[str, Any]]:
-    """One entry each, in the order in which the events were sent."""
-    return [_verdict(index, sent[index], reason) for index, reason in sorted(reasons, key=lambda one: one[0])]
+def verdicts(reasons: Sequence[Refused], pushed: Push) -> list[dict[str, Any]]:
+    """One entry each, in the order in which the events were sent, with the guid that each was sent with."""
+    return [_verdict(index, pushed, reason) for index, reason in sorted(reasons, key=lambda one: one[0])]
 
 
-def _verdict(index: int, event: Event, reason: EventRejected) -> dict[str, Any]:
+def _verdict(index: int, pushed: Push, reason: EventRejected) -> dict[str, Any]:
+    event = pushed.events[index]
     return {
         "index": index,
-        "guid": event.guid,
+        "guid": pushed.guids_sent.get(index, event.guid),
         "entityGuid": event.entity_guid,
         "type": event.type,
         **_told(reason),
