@@ -208,6 +208,7 @@ def test_a_strangers_body_is_not_built_to_see_whose_they_say_they_are() -> None:
         (b'{"configId":"\\u00e4\\"","tenantId":""}', 'ä"', ""),
         (b'{"config\\u0049d":"a"}', "a", None),
         (b'\xef\xbb\xbf{"configId":"a"}', "a", None),
+        (b'{"x":["\0\t","\\ud83d","\\uD83D\\uDE00","\\"\\ud800"],\n"configId":"a"}', "a", None),
     ],
 )
 def test_the_programs_that_a_body_names(body: bytes, config: Any, tenant: Any) -> None:
@@ -227,6 +228,9 @@ def test_what_is_no_object_names_no_program(body: bytes) -> None:
         (b'{"configId":"\xff"}', "INVALID_UTF8"),
         (b'{"configId":"a\\u0000"}', "NUL_CHARACTER"),
         (b'{"tenantId":"\\ud800"}', "INVALID_JSON"),
+        (b'{"configId":"\0a"}', "INVALID_JSON"),
+        (b'{"x":"\0","configId":"a\tb"}', "INVALID_JSON"),
+        (b'{"x":\0 1,"configId":"a"}', "INVALID_JSON"),
         (b'{"x":' + b"[" * 1_000_000, "JSON_TOO_DEEP"),
     ],
 )

@@ -36,6 +36,10 @@ class _Named(msgspec.Struct):
 
 _NAMED = msgspec.json.Decoder(_Named)
 
+_CONTROLS = bytes(range(32))
+_LEGIBLE = bytes.maketrans(_CONTROLS, bytes(ord(" ") if byte in b"\t\n\r" else 0x7F for byte in _CONTROLS))
+"""Of control characters in strings, at which the decoder stops; space stays space."""
+
 
 class NulCharacter(InvalidJson):
     """The body contains a NUL character."""
@@ -197,11 +201,33 @@ def require_unique_keys(body: bytes, *, members: int) -> None:
 def programs_named(body: bytes) -> Mapping[str, Any]:
     """The `configId` and `tenantId` of a body whose sender nobody knows yet; of what is no text, 0.
 
-    Nothing else of it is built, and most is not checked: whoever takes the body in reads it by `strict_json`. Raises
-    `InvalidJson`.
+    Nothing else of it is built, and most is not checked: whoever takes the body in reads it by `strict_json`, or what of
+    it can be read. Raises `InvalidJson`.
     """
+    body = without_mark(body)
     try:
-        named = _NAMED.decode(without_mark(body))
+        return _programs_named(body)
+    except InvalidJson:
+        found = _programs_beside(body)
+        if found is None:
+            raise
+        return found
+
+
+def _programs_beside(body: bytes) -> Mapping[str, Any] | None:
+    """The same where the decoder stops at characters of other strings; None where that is not all that is wrong."""
+    try:
+        # Halves of surrogates become characters for private use: texts of one length are replaced in no time.
+        found = _programs_named(body.translate(_LEGIBLE).replace(rb"\ud", rb"\uf").replace(rb"\uD", rb"\uf"))
+    except InvalidJson:
+        return None
+    texts = [text for text in found.values() if isinstance(text, str)]
+    return found if all(text.isascii() and text.isprintable() and " " not in text for text in texts) else None
+
+
+def _programs_named(body: bytes) -> Mapping[str, Any]:
+    try:
+        named = _NAMED.decode(body)
         found = {"configId": _text_of(named.configId), "tenantId": _text_of(named.tenantId)}
     except UnicodeDecodeError:
         raise InvalidUtf8() from None

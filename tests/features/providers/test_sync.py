@@ -30,6 +30,21 @@ async def test_a_device_pushes_and_pulls_with_its_providers_token(office: Office
     assert len(pulled.json()["events"]) == 1
 
 
+@pytest.mark.parametrize("text", ["a\\ud83d", "\0", "\\u0000", "\udcff"], ids=repr)
+async def test_a_device_is_told_what_cannot_be_decoded_also_where_the_body_names_its_program(
+    office: Office, idp: OidcProvider, text: str
+) -> None:
+    program = await office.program(entry(idp))
+    token = f"keycloak {idp.access_token(aud='app')}"
+    document = {"events": [make_event(), make_event(data={"name": "HERE"})], "atomic": False, "configId": program}
+    body = json.dumps(document).replace("HERE", text).encode(errors="surrogateescape")
+    answer = await office.call("POST", "/api/sync/push", token, content=body)
+    assert (answer.status_code, answer.json()["applied"]) == (207, 1), answer.text
+    assert [one["index"] for one in answer.json()["failed"]] == [1]
+    strange = await office.call("POST", "/api/sync/push", "keycloak x", content=body)
+    assert_invalid(strange)
+
+
 async def test_conflicts_and_form_findings_know_the_caller_too(office: Office, idp: OidcProvider) -> None:
     program = await office.program(entry(idp, default_role="supervisor"))
     token = f"keycloak {idp.access_token(aud='app')}"

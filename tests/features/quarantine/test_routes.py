@@ -674,13 +674,14 @@ async def test_with_verdicts_what_cannot_be_decoded_is_kept_as_text(admin: Async
     for envelope in (
         b'{"events": [%s], "atomic": false, "configId": "%s"}',
         b'{"atomic":false,"events":[%s],"configId":"%s"}',
+        b'\xef\xbb\xbf{"events": [%s], "atomic": false, "configId": "%s"}',
     ):
         answer = await admin.post("/api/sync/push", content=envelope % (sent, program.encode()))
         assert (answer.status_code, answer.json()["applied"]) == (207, 2), answer.text
         [refused] = answer.json()["failed"]
         assert (refused["index"], refused["guid"], refused["code"]) == (1, bad["guid"], "INVALID_EVENT")
     [row] = await kept(admin, program)
-    assert (row["eventGuid"], row["entityGuid"], row["attempts"]) == (bad["guid"], bad["entityGuid"], 2)
+    assert (row["eventGuid"], row["entityGuid"], row["attempts"]) == (bad["guid"], bad["entityGuid"], 3)
     assert text.replace("\udcff", "\ufffd") in row["event"]["asSent"]
     # All or nothing, it is refused as it was.
     body = b'{"events": [%s], "configId": "%s"}' % (sent, program.encode())

@@ -11,7 +11,7 @@ from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
-from datacollect.http.decoding import faults_of_items, items_of, strict_json
+from datacollect.http.decoding import faults_of_items, items_of, strict_json, without_mark
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import InvalidJson, Issue, IssueCode
@@ -117,6 +117,7 @@ class Unreadable:
 async def readable_part(body: bytes) -> dict[str, Any] | None:
     """A body that cannot be decoded, with `Unreadable` in the place of each event that cannot; None if it is something else,
     there are very many, they are long, or the push does not ask for verdicts. Others have their turns."""
+    body = without_mark(body)
     if not _WITH_VERDICTS.search(body):
         return None
     found: list[Any] = []
