@@ -30,7 +30,7 @@ SEARCHED = {
     "_BEHIND", "_BETWEEN_DIGITS", "_BRACKET", "_CHUNKS", "_EXTENSION", "_GAP", "_HALVES", "_IN_FRONT", "_JOINED",
     "_NAMED_FIELD", "_NEXT_LINK", "_NO_DIGITS", "_NUL_ESCAPE", "_ODD", "_PLACEHOLDER", "_QUOTED", "_REMARKABLE",
     "_SECRET_NAME", "_SEPARATORS", "_SOMALI", "_SPLIT", "_STATUS", "_STRINGS_AND_COLONS", "_TOKEN", "_TURKISH", "_TWICE", "_UNNAMEABLE", "_UNSAFE", "_VOWEL",
-    "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE", "_WORDS", "_WORD_START", "_WRITTEN_SLASH", "words._PARTS", "rule",
+    "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE", "_WITH_VERDICTS", "_WORDS", "_WORD_START", "_WRITTEN_SLASH", "words._PARTS", "rule",
 }  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules. A name that
 several modules have comes with its module's."""
