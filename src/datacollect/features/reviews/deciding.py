@@ -76,7 +76,7 @@ async def approve(
     `ReviewConflict`, `ReviewedEntityGone`; an `EventRejected` if it cannot be applied any more.
     """
     # The log first, as every push does: what the record holds must not change between looking and the event.
-    await log.lock(tx, scope)
+    at = log.time_now(await log.lock(tx, scope))
     review = await _to_decide(tx, scope, id)
     held = await entity_or_end(tx, scope, review.entity_guid)
     if is_gone(review, held):
@@ -85,7 +85,7 @@ async def approve(
     if any(decision.choice(one.field) is None for one in conflicts):
         raise ReviewConflict(conflicts=[conflict_document(one) for one in conflicts])
     return await approved(
-        tx, log, scope, tenant, review, held, decision, mismatches=mismatches, comment=comment, now=now
+        tx, log, scope, tenant, review, held, decision, mismatches=mismatches, comment=comment, now=now, at=at
     )
 
 
@@ -101,12 +101,13 @@ async def approved(
     mismatches: Sequence[Mismatch] = (),
     comment: str | None = None,
     now: Millis,
+    at: Millis,
 ) -> Review:
-    """Carry out an approval that nothing stands in the way of. The caller holds the log."""
+    """Carry out an approval that nothing stands in the way of. The caller holds the log, and tells its time in `at`."""
     by = scope.actor.label
     await move(tx, scope, review, Status.APPROVED, found_in={Status.PENDING}, now=now, reviewed_by=by, reviewed_ms=now)
     if not review.standalone:
-        await _apply(tx, log, scope, tenant, review, held, decision, mismatches)
+        await _apply(tx, log, scope, tenant, review, held, decision, mismatches, at=at)
     if comment:
         await say(tx, scope, review, CommentKind.APPROVED, comment, now=now)
     return replace(review, status=Status.APPROVED, reviewed_by=by, reviewed_at=now, updated_at=now)
@@ -121,8 +122,9 @@ async def _apply(
     held: Entity | None,
     decision: Decision,
     mismatches: Sequence[Mismatch],
+    *,
+    at: Millis,
 ) -> None:
-    at = log.time_now(await log.lock(tx, scope))
     event = await event_to_append(tx, log, scope, tenant, review)
     taken = as_taken_now(review.event, tenant)
     outcome = _outcome(taken, held, decision, user_id=scope.actor.event_user_id, now=at)

@@ -316,7 +316,8 @@ class DelegatingHandler:
         except EventRejected as rejected:
             return rejected
         # What was changed here since is overruled: it is made so there already.
-        await approved(tx, self._log, scope, tenant, review, held, _FORCED, now=self._clock.now())
+        at = self._log.time_now(await self._log.lock(tx, scope))
+        await approved(tx, self._log, scope, tenant, review, held, _FORCED, now=self._clock.now(), at=at)
         await self._keep_link(tx, scope, review, kept, ruling)
         return None
 

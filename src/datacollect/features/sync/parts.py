@@ -17,6 +17,7 @@ _EXAMINED = 1000
 """Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""
 
 _ENDS = ('"type":"delete-entity"', '"type":"resolve-duplicate"')
+"""In the text of an event that may be the end of its entity."""
 
 _AS_MUCH_AS_AN_EVENT = 10
 """Positions in an index of places, to read."""

@@ -222,7 +222,7 @@ async def push_events(
     pushed = await read_push_in_turns(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
-    writable = service.sync_scope_of(scope, tenant, now=hub.clock.now(), to=Action.CREATE).reach
+    writable = service.writable_reach(scope, tenant, sync_scope, now=hub.clock.now())
     if writable.is_bounded:
         await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
         scope = scope.limited_to(writable)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.db.turns import in_turns
@@ -34,7 +34,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.ids import is_device_id
-from datacollect.kernel.sync_scope import SyncScope, effective_scope
+from datacollect.kernel.sync_scope import Reach, SyncScope, effective_scope
 from datacollect.kernel.tenancy import FormValidation, Tenant
 
 _USUAL_BYTES = 4096
@@ -62,12 +62,17 @@ class PushResult:
     """The latest time of the events that were new."""
 
 
-def sync_scope_of(
-    scope: TenantScope, tenant: Tenant, *, now: Millis, to: Literal[Action.READ, Action.CREATE] = Action.READ
-) -> SyncScope:
-    """How far the caller's sync reaches in this program: what they may pull, and with `CREATE` what they may push to."""
-    mine = scope.actor.assignments_in(scope.tenant_id, MINIMUM_ROLE[to])
-    return effective_scope(tenant.sync_scope, mine, now=now)
+def sync_scope_of(scope: TenantScope, tenant: Tenant, *, now: Millis) -> SyncScope:
+    """How far the caller's sync reaches in this program: what they may pull."""
+    return effective_scope(tenant.sync_scope, scope.actor.assignments_in(scope.tenant_id), now=now)
+
+
+def writable_reach(scope: TenantScope, tenant: Tenant, sync_scope: SyncScope, *, now: Millis) -> Reach:
+    """What of that they may push to: all of it, but where one of their assignments only lets them read."""
+    mine = scope.actor.assignments_in(scope.tenant_id, MINIMUM_ROLE[Action.CREATE])
+    if len(mine) == len(scope.actor.assignments_in(scope.tenant_id)):
+        return sync_scope.reach
+    return effective_scope(tenant.sync_scope, mine, now=now).reach
 
 
 def accept_device(sync_scope: SyncScope, header: str | None) -> str | None:
