@@ -13,6 +13,7 @@ from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membershi
 from datacollect.features.entities.errors import EntityTooLarge
 from datacollect.features.entities.indexing.queries import Row
 from datacollect.features.entities.indexing.upkeep import Indexing, bring_up
+from datacollect.features.entities.listings import Change
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import end_of_place, place_of
 from datacollect.features.entities.relatives import load_merges, load_parents
@@ -198,12 +199,12 @@ class EntityRun:
                 figures[now] = figures.get(now, 0) + 1
 
     async def save(self, tx: Tx) -> None:
-        terms = () if self._index is None else await self._bring_up(tx, self._index)
-        await save_entities(tx, self._scope, self._entities.values(), self._tables, terms=terms)
+        changes = [(self._found[guid], entity) for guid, entity in self._entities.items()]
+        terms = () if self._index is None else await self._bring_up(tx, self._index, changes)
+        await save_entities(tx, self._scope, changes, self._tables, terms=terms)
         await save_memberships(tx, self._scope, self._memberships.values(), self._tables)
 
-    async def _bring_up(self, tx: Tx, index: Indexing) -> Sequence[Row]:
-        changes = [(self._found[guid], entity) for guid, entity in self._entities.items()]
+    async def _bring_up(self, tx: Tx, index: Indexing, changes: Sequence[Change]) -> Sequence[Row]:
         return await bring_up(tx, self._scope, index, changes, log_is_new=self._log_is_new, now=self._recorded_at)
 
     async def snapshots(self, tx: Tx) -> Sequence[Event]:

@@ -13,9 +13,12 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.database import Dialect
 from datacollect.features.entities.errors import RebuildTakenOver
+from datacollect.features.entities.listings import LOOK_AT_ALL
 from datacollect.features.entities.rows import (
     ENTITY_COLUMNS,
     ENTITY_KEY,
+    LIST,
+    LISTED_AGAIN,
     LIVE,
     MEMBER_COLUMNS,
     MEMBER_KEY,
@@ -150,12 +153,15 @@ async def discard_some(tx: Tx, scope: TenantScope) -> bool:
 
 
 async def replace_live(tx: Tx, scope: TenantScope) -> None:
-    """Make the live rows what the rebuilt ones are. Rows that are so already are left alone, as is what no event says."""
+    """Make the live rows what the rebuilt ones are, and put each entity where it belongs in lists. Rows that are so already
+    are left alone, as is what no event says."""
     for pair in _PAIRS:
         async for within in _ranges(tx, scope, pair):
-            for text in (_DELETE_SURPLUS, _COPY_DIFFERENT):
+            for text in pair.made_live_by:
                 sql = _Sql(tx.dialect, scope)
                 await tx.run(sql.fill(text, pair, within), *sql.values)
+    # Nobody has counted the places that entities had before.
+    await tx.run(LOOK_AT_ALL[tx.dialect], scope.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ class Difference:
     """A row that is not what the log gives. Rows by column name; None where there is none."""
 
     kind: str
-    """`entity`, `membership` or `search term`"""
+    """`entity`, `membership`, `place in lists` or `search term`"""
     key: tuple[str, ...]
     live: Mapping[str, Any] | None
     rebuilt: Mapping[str, Any] | None
@@ -176,6 +182,10 @@ async def differences(view: Reading, scope: TenantScope) -> AsyncIterator[Differ
             sql = _Sql(view.dialect, scope)
             for row in await view.fetch(sql.fill(_DIFFERENT, pair, within), *sql.values):
                 yield _difference(pair, tuple(row))
+    async for within in _ranges(view, scope, _ENTITIES):
+        sql = _Sql(view.dialect, scope)
+        for guid, position in await view.fetch(sql.fill(_UNLISTED, _ENTITIES, within), *sql.values):
+            yield Difference("place in lists", (guid,), None, {"position": position})
 
 
 def _difference(pair: "_Pair", row: tuple[Any, ...]) -> Difference:
@@ -195,12 +205,9 @@ class _Pair:
     rebuilt: str
     key: Sequence[str]
     columns: Sequence[str]
+    made_live_by: Sequence[str]
+    """The statements, in order."""
 
-
-_PAIRS = (
-    _Pair("entity", LIVE.entities, REBUILT.entities, ENTITY_KEY.split(", "), ENTITY_COLUMNS.split(", ")),
-    _Pair("membership", LIVE.members, REBUILT.members, MEMBER_KEY.split(", "), MEMBER_COLUMNS.split(", ")),
-)
 
 _Key = Sequence[Any]
 _Range = tuple[_Key | None, _Key | None]
@@ -257,6 +264,38 @@ WHERE r.tenant_id = {tenant} {r_within} AND NOT ({l_row} {is_same} {r_row})
 UNION ALL
 SELECT {l_texts}, {nothing} FROM {live} l WHERE l.tenant_id = {tenant} {l_within}
 AND NOT EXISTS (SELECT 1 FROM {rebuilt} r WHERE r.tenant_id = {tenant} AND {same_key} {alone})"""
+
+
+# As the database writes the conditions of live entities; `l` is an entity here.
+_UNLISTED_WHERE = """
+WHERE l.tenant_id = {tenant} {l_within} AND NOT l.deleted
+AND NOT EXISTS (SELECT 1 FROM listings o WHERE o.tenant_id = {tenant} AND o.position = l.changed_position AND o.guid = l.guid
+                AND (o.type, o.form_key, o.area_id) {is_same} (l.type, l.form_key, l.area_id) {alone})"""
+
+_UNLISTED = f"""
+SELECT l.guid, l.changed_position FROM {{live}} l{_UNLISTED_WHERE}"""
+
+_LIST_UNLISTED = f"""
+{LIST} SELECT l.tenant_id, l.changed_position, l.guid, l.type, l.form_key, l.area_id FROM {{live}} l{_UNLISTED_WHERE}
+{LISTED_AGAIN}"""
+
+_ENTITIES = _Pair(
+    "entity",
+    LIVE.entities,
+    REBUILT.entities,
+    ENTITY_KEY.split(", "),
+    ENTITY_COLUMNS.split(", "),
+    (_DELETE_SURPLUS, _COPY_DIFFERENT, _LIST_UNLISTED),
+)
+_MEMBERS = _Pair(
+    "membership",
+    LIVE.members,
+    REBUILT.members,
+    MEMBER_KEY.split(", "),
+    MEMBER_COLUMNS.split(", "),
+    (_DELETE_SURPLUS, _COPY_DIFFERENT),
+)
+_PAIRS = (_ENTITIES, _MEMBERS)
 
 
 class _Sql:

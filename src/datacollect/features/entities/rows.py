@@ -3,7 +3,7 @@
 They exist twice: for the live tables, and for those in which a rebuild makes the same rows once more.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from datacollect.features.entities.entity import Entity, FormerName, Kind, Membe
 from datacollect.features.entities.indexing import queries as indexing
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.keys import form_key, sort_name
+from datacollect.features.entities.listings import FIRST_DUE, Change, Left, left_by
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
@@ -38,25 +39,37 @@ UNION ALL
 SELECT 2, fields, next_fields, rules, CAST(changes AS text), CAST(indexed_position AS text), NULL, begun_position, through_position
 FROM {indexing.STATES} WHERE tenant_id = """
 
-ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key"
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key, gone_position"
 MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
 ENTITY_KEY = "guid"
 MEMBER_KEY = "group_guid, member_guid"
 
 
 class StateTables:
-    """A pair of tables that hold states, and the statements that load and store them."""
+    """A pair of tables that hold states, and the statements that load and store them.
 
-    def __init__(self, entities: str, members: str) -> None:
+    `is_listed`: their entities stand in lists.
+    """
+
+    def __init__(self, entities: str, members: str, *, is_listed: bool) -> None:
         self.entities = entities
         self.members = members
+        self.is_listed = is_listed
         self.load = _load(entities)
         self.load_with_members = _load_with_members(entities, members)
-        self.save_entities = _save_entities(entities)
-        # Behind the tenant and the entities' columns.
-        terms = indexing.add_terms_sql(2 + len(ENTITY_COLUMNS.split(", ")))
-        self.save_entities_and_terms = f"WITH added AS ({terms}){self.save_entities['postgresql']}"
+        self.add_entity = _add_entity(entities)
+        self.change_entity = _change_entity(entities)
         self.save_members = _save_members(members)
+        self._entities_on_postgres: dict[tuple[bool, bool], str] = {}
+
+    def save_entities(self, *, with_terms: bool, with_left: bool) -> str:
+        """For PostgreSQL: one statement, that also adds terms to the index, and takes places away that are left."""
+        kind = with_terms, with_left
+        if kind not in self._entities_on_postgres:
+            self._entities_on_postgres[kind] = _save_entities(
+                self.entities, is_listed=self.is_listed, with_terms=with_terms, with_left=with_left
+            )
+        return self._entities_on_postgres[kind]
 
 
 def _load(entities: str) -> Mapping[Dialect, str]:
@@ -139,20 +152,70 @@ UNION ALL
 SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
 
 
-def _save_entities(entities: str) -> Mapping[Dialect, str]:
-    update = _overwrite(ENTITY_KEY, ENTITY_COLUMNS)
-    return {
-        "postgresql": f"""
-INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
-SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
-FROM unnest($2::text::text[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::text[],
+_UNINDEXED = [
+    column
+    for column in ENTITY_COLUMNS.split(", ")
+    if column not in ("guid", "parent_guid", "deleted", "sort_name", "gone_position")
+]
+"""What no index of entities has."""
+
+LIST = "INSERT INTO listings (tenant_id, position, guid, type, form_key, area_id)"
+LISTED_AGAIN = """
+ON CONFLICT (tenant_id, position, guid) DO UPDATE
+SET type = excluded.type, form_key = excluded.form_key, area_id = excluded.area_id"""
+_LEAVE = "DELETE FROM listings WHERE tenant_id = ? AND position = ? AND guid = ?"
+_COUNT_STALE = """
+INSERT INTO listing_blocks (tenant_id, block, stale, due) {rows}
+ON CONFLICT (tenant_id, block) DO UPDATE SET stale = listing_blocks.stale + excluded.stale"""
+
+
+def _add_entity(entities: str) -> str:
+    """For SQLite: an entity that is new, or of which something changes that an index has."""
+    return f"""
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, {", ".join("?" for _ in ENTITY_COLUMNS.split(", "))})
+{_overwrite(ENTITY_KEY, ENTITY_COLUMNS)}"""
+
+
+def _change_entity(entities: str) -> str:
+    """For SQLite, which writes an index anew when a statement names its columns, whatever their values."""
+    return f"UPDATE {entities} SET {', '.join(f'{name} = ?' for name in _UNINDEXED)} WHERE tenant_id = ? AND guid = ?"
+
+
+def _save_entities(entities: str, *, is_listed: bool, with_terms: bool, with_left: bool) -> str:
+    names = ENTITY_COLUMNS.split(", ")
+    following = 2 + len(names)
+    parts = [
+        f"""
+changed AS MATERIALIZED (
+SELECT * FROM unnest($2::text::text[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::text[],
             $7::text::text[], $8::text::int[], $9::text[], $10::text::text[], $11::text::bool[], $12::text::bigint[],
-            $13::text::bigint[], $14::text::text[], $15::text::text[]) AS changed ({ENTITY_COLUMNS})
-{update}""",
-        "sqlite": f"""
-INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-{update}""",
-    }
+            $13::text::bigint[], $14::text::text[], $15::text::text[], $16::text::bigint[]) AS changed ({ENTITY_COLUMNS}))"""
+    ]
+    if with_terms:
+        parts.append(f"added AS ({indexing.add_terms_sql(following)})")
+        following += 3
+    if is_listed:
+        parts.append(f"""
+listed AS ({LIST} SELECT $1, changed_position, guid, type, form_key, area_id FROM changed WHERE NOT deleted
+{LISTED_AGAIN})""")
+    if is_listed and with_left:
+        # Each by its key, and then by where it is: joined, PostgreSQL might go through the table.
+        parts.append(f"""
+left_near AS (DELETE FROM listings WHERE ctid = ANY (ARRAY(
+  SELECT one.ctid FROM unnest(${following}::text::bigint[], ${following + 1}::text::text[]) AS near (position, guid)
+  CROSS JOIN LATERAL (SELECT l.ctid FROM listings l
+    WHERE l.tenant_id = $1 AND l.position = near.position AND l.guid = near.guid OFFSET 0) one))),
+left_far AS ({
+            _COUNT_STALE.format(
+                rows=f"SELECT $1, block, stale, {FIRST_DUE}"
+                f" FROM unnest(${following + 2}::text::bigint[], ${following + 3}::text::bigint[]) AS far (block, stale)"
+            )
+        })""")
+    return f"""
+WITH {", ".join(parts)}
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
+SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")} FROM changed
+{_overwrite(ENTITY_KEY, ENTITY_COLUMNS)}"""
 
 
 def _save_members(members: str) -> Mapping[Dialect, str]:
@@ -175,8 +238,8 @@ def _overwrite(key: str, columns: str) -> str:
     return f"ON CONFLICT (tenant_id, {key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
 
 
-LIVE = StateTables("entities", "members")
-REBUILT = StateTables("entities_rebuild", "members_rebuild")
+LIVE = StateTables("entities", "members", is_listed=True)
+REBUILT = StateTables("entities_rebuild", "members_rebuild", is_listed=False)
 
 
 # -- loading
@@ -267,45 +330,91 @@ def place_from(row: Sequence[Any]) -> Entity:
 async def save_entities(
     tx: Tx,
     scope: TenantScope,
-    changed: Iterable[Entity],
+    changes: Sequence[Change],
     tables: StateTables = LIVE,
     *,
     terms: Sequence[indexing.Row] = (),
 ) -> None:
-    """`terms` are new rows of the index; on PostgreSQL they go to it on the same way."""
-    rows: list[tuple[Any, ...]] = []
-    async for some in in_turns(list(changed), holding=True):
-        rows += map(_entity_values, some)
-    if rows and terms and tx.dialect == "postgresql":
-        columns = [*_entity_columns(rows), *map(array_text, zip(*await indexing.in_key_order(terms), strict=True))]
-        await tx.run(tables.save_entities_and_terms, scope.tenant_id, *columns)
+    """`terms` are new rows of the index; on PostgreSQL they go to it on the same way, as do the entities' places in lists."""
+    if changes and tx.dialect == "postgresql":
+        await _save_on_postgres(tx, scope, changes, tables, terms)
         return
-    await _save(tx, scope, tables.save_entities[tx.dialect], rows, _entity_columns)
+    added, changed = [], []
+    async for some in in_turns(changes, holding=True):
+        for before, after in some:
+            values = _entity_values(after)
+            if before is not None and _is_same_to_indexes(before, after):
+                changed.append((*(values[at] for at in _AT_UNINDEXED), scope.tenant_id, after.guid))
+            else:
+                added.append((scope.tenant_id, *values))
+    await tx.run_many(tables.add_entity, added)
+    await tx.run_many(tables.change_entity, changed)
+    if tables.is_listed:
+        await _list(tx, scope, changes)
     await indexing.add_terms(tx, scope, terms)
+
+
+async def _save_on_postgres(
+    tx: Tx, scope: TenantScope, changes: Sequence[Change], tables: StateTables, terms: Sequence[indexing.Row]
+) -> None:
+    rows: list[tuple[Any, ...]] = []
+    async for some in in_turns(changes, holding=True):
+        rows += [_entity_values(after) for _, after in some]
+    columns = list(_entity_columns(rows))
+    if terms:
+        columns += map(array_text, zip(*await indexing.in_key_order(terms), strict=True))
+    left = left_by(changes) if tables.is_listed else Left()
+    if not left.is_nothing:
+        for pairs in (left.near, left.stretches):
+            columns += [array_text([one[0] for one in pairs]), array_text([one[1] for one in pairs])]
+    await tx.run(tables.save_entities(with_terms=bool(terms), with_left=not left.is_nothing), scope.tenant_id, *columns)
+
+
+async def _list(tx: Tx, scope: TenantScope, changes: Sequence[Change]) -> None:
+    """For SQLite: put what changed at the end of lists, and take it from where it was."""
+    tenant, left = scope.tenant_id, left_by(changes)
+    listed = [
+        (
+            tenant,
+            e.changed_position,
+            e.guid,
+            e.kind.value if e.kind is not None else None,
+            form_key(e.entity_name),
+            e.area_id,
+        )
+        for _, e in changes
+        if e.is_live
+    ]
+    await tx.run_many(_LIST_ONE, listed)
+    await tx.run_many(_LEAVE, [(tenant, *one) for one in left.near])
+    await tx.run_many(_COUNT_ONE_STALE, [(tenant, *one, FIRST_DUE) for one in left.stretches])
+
+
+_LIST_ONE = f"{LIST} VALUES (?, ?, ?, ?, ?, ?){LISTED_AGAIN}"
+_COUNT_ONE_STALE = _COUNT_STALE.format(rows="VALUES (?, ?, ?, ?)")
+_AT_UNINDEXED = [ENTITY_COLUMNS.split(", ").index(name) for name in _UNINDEXED]
+
+
+def _is_same_to_indexes(before: Entity, after: Entity) -> bool:
+    """Whether nothing changes of what an index of entities has."""
+    return (
+        before.is_live
+        and after.is_live
+        and before.parent_guid == after.parent_guid
+        and (before.name == after.name or sort_name(before.name) == sort_name(after.name))
+    )
 
 
 async def save_memberships(
     tx: Tx, scope: TenantScope, changed: Iterable[Membership], tables: StateTables = LIVE
 ) -> None:
     rows = [(m.group_guid, m.member_guid, m.ordinal, m.present, *m.stamp) for m in changed]
-    await _save(tx, scope, tables.save_members[tx.dialect], rows, _columns)
-
-
-_Columns = Callable[[Sequence[tuple[Any, ...]]], Iterable[Any]]
-"""From rows to what PostgreSQL is given of each column."""
-
-
-async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]], columns: _Columns) -> None:
     if not rows:
         return
     if tx.dialect == "sqlite":
-        await tx.run_many(sql, [(scope.tenant_id, *row) for row in rows])
+        await tx.run_many(tables.save_members["sqlite"], [(scope.tenant_id, *row) for row in rows])
     else:
-        await tx.run(sql, scope.tenant_id, *columns(rows))
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
-    return map(array_text, zip(*rows, strict=True))
+        await tx.run(tables.save_members["postgresql"], scope.tenant_id, *map(array_text, zip(*rows, strict=True)))
 
 
 _DATA = ENTITY_COLUMNS.split(", ").index("data")
@@ -334,6 +443,7 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
         entity.last_updated,
         sort_name(name),
         form_key(form),
+        0 if entity.is_live else entity.changed_position,
     )
 
 

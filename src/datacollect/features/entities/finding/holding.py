@@ -17,6 +17,7 @@ from datacollect.features.entities.finding.errors import SearchTooSlow
 from datacollect.features.entities.indexing.queries import TERMS, read_index
 from datacollect.features.entities.indexing.terms import IDENTIFIERS, WORDS, identifier_key
 from datacollect.features.entities.indexing.values import LONGEST_KEY, key_of
+from datacollect.features.entities.listings import LISTED
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.errors import TookTooLong
 from datacollect.kernel.identity import TenantScope
@@ -54,16 +55,26 @@ CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid IN (
   CROSS JOIN entities h ON h.tenant_id = ?1 AND h.guid = t.guid AND h.deleted = 0 AND h.type <> 'record'
   WHERE t.tenant_id = ?1 AND t.field = asked.value ->> 0 AND t.term = asked.value ->> 1 LIMIT ?3)""",
 }
-_BY_TEXT = {
-    "postgresql": """
-SELECT e.guid, e.data::text AS data FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.type <> 'record'
-AND EXISTS (SELECT 1 FROM unnest($2::text[]) AS asked (text) WHERE strpos(lower(e.data::text COLLATE "C"), asked.text) > 0)
-AND e.changed_position > $4
+_HOLDS = {
+    "postgresql": """NOT e.deleted AND e.type <> 'record' AND EXISTS (
+  SELECT 1 FROM unnest($2::text[]) AS asked (text) WHERE strpos(lower(e.data::text COLLATE "C"), asked.text) > 0)
 LIMIT $3""",
-    "sqlite": """
-SELECT e.guid, e.data FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.type <> 'record'
-AND EXISTS (SELECT 1 FROM json_each(?2) AS asked WHERE instr(lower(e.data), asked.value) > 0)
-AND e.changed_position > ?4 LIMIT ?3""",
+    "sqlite": """e.deleted = 0 AND e.type <> 'record' AND EXISTS (
+  SELECT 1 FROM json_each(?2) AS asked WHERE instr(lower(e.data), asked.value) > 0)
+LIMIT ?3""",
+}
+_BY_TEXT = {
+    "postgresql": f"""
+SELECT e.guid, e.data::text AS data FROM entities e WHERE e.tenant_id = $1 AND {_HOLDS["postgresql"]}""",
+    "sqlite": f"""
+SELECT e.guid, e.data FROM entities e WHERE e.tenant_id = ?1 AND {_HOLDS["sqlite"]}""",
+}
+_NEW_BY_TEXT = {
+    "postgresql": f"""
+SELECT e.guid, e.data::text AS data FROM {LISTED["postgresql"]}
+WHERE l.tenant_id = $1 AND l.position > $4 AND {_HOLDS["postgresql"]}""",
+    "sqlite": f"""
+SELECT e.guid, e.data FROM {LISTED["sqlite"]} WHERE l.tenant_id = ?1 AND l.position > ?4 AND {_HOLDS["sqlite"]}""",
 }
 """Where no index knows the field, or the entities that are new: they are gone through for what holds the text anywhere."""
 
@@ -134,7 +145,7 @@ async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[So
 
 
 async def _gone_through(
-    registers: Registers, scope: TenantScope, asked: Sequence[Sought], *, behind: int = -1
+    registers: Registers, scope: TenantScope, asked: Sequence[Sought], *, behind: int | None = None
 ) -> _Data | None:
     """As `_by_text`, for what may be many: in one of few turns, and not for long."""
     try:
@@ -166,13 +177,14 @@ async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) 
     return {row[1]: row[2] for row in rows if row[0] not in many}
 
 
-async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int) -> _Data | None:
-    """Those that hold one of the texts somewhere and were last changed behind a position; None if they are many."""
+async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int | None) -> _Data | None:
+    """Those that hold one of the texts somewhere, and were last changed behind a position; None if they are many."""
     texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked if not one.is_word))
     if view.dialect == "sqlite":
         texts = json_text(texts)
+    statement, position = (_BY_TEXT, []) if behind is None else (_NEW_BY_TEXT, [behind])
     rows, is_cut = await view.fetch_portion(
-        _BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS, behind, texts=("data",), most_bytes=_MOST_BYTES
+        statement[view.dialect], scope.tenant_id, texts, _MOST_TEXTS, *position, texts=("data",), most_bytes=_MOST_BYTES
     )
     return None if is_cut or len(rows) == _MOST_TEXTS else {row[0]: row[1] for row in rows}
 

@@ -51,6 +51,11 @@ class Order:
     descending: bool = False
 
     @property
+    def is_by_change(self) -> bool:
+        """Whether where entities were last changed has a part in it."""
+        return "changed_position" in self.sort.columns
+
+    @property
     def text(self) -> str:
         return f"-{self.sort.value}" if self.descending else self.sort.value
 

@@ -74,7 +74,8 @@ class Way:
         more: More = no_more,
     ) -> str:
         if self.merged is None:
-            source = self.source(sql)
+            in_order = self.guids is None
+            source = statements.walk_in_order(sql, self.wanted, order) if in_order else self.source(sql)
             return statements.page(sql, source, order, after, limit=limit, offset=offset, columns=columns, more=more)
         column, values = self.merged
         return statements.merged(
@@ -177,8 +178,10 @@ async def count_on(view: Reading, scope: TenantScope, way: Way, *, exactly: bool
         source = statements.gather(sql, statements.first_of(way.guids(sql), 2 * FEW + 1), way.wanted)
         text = statements.counted_among(source.rows, source)
     else:
-        few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
-        rows = statements.first_that_meet(sql, few, 2 * FEW + 1)
+        most = 2 * FEW + 1
+        rows = statements.first_of_all(sql, most)
+        if way.merged is not None:
+            rows = statements.first_that_have(sql, *way.merged, most)
         text = statements.counted_among(rows, statements.walk(sql, way.wanted))
     counted, looked_at = (await view.fetch(text, *sql.values))[0]
     return None if looked_at > 2 * FEW else int(counted)

@@ -12,7 +12,7 @@ from typing import Any
 from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
-from datacollect.features.entities.finding.pages import Key, Order
+from datacollect.features.entities.finding.pages import Key, Order, Sort
 from datacollect.features.entities.indexing.lookups import Lookup
 from datacollect.features.entities.indexing.values import Range
 from datacollect.features.entities.keys import form_key
@@ -67,6 +67,13 @@ class Sql:
             return f"json_each({self.bind(json_text(sorted(values)))}) AS asked"
         return f"unnest({self.bind(sorted(values), 'text[]')}) AS asked (value)"
 
+    def listed(self, row: str = "e", place: str = "l") -> str:
+        """Rows of entities that exist, each by the row of its place in lists, in whose order they come."""
+        found = f"{row}.tenant_id = {self.tenant} AND {row}.guid = {place}.guid AND {row}.changed_position = {place}.position"
+        if self.is_sqlite:
+            return f"listings {place} CROSS JOIN entities {row} ON {found}"
+        return f"listings {place} CROSS JOIN LATERAL (SELECT * FROM entities {row} WHERE {found} OFFSET 0) {row}"
+
     def alone(self) -> str:
         """Keeps PostgreSQL from taking an inner query apart, and so from reading a table to join with it."""
         return "" if self.is_sqlite else "OFFSET 0"
@@ -86,6 +93,8 @@ class Source:
 
     rows: str
     conditions: Sequence[str]
+    is_listed: bool = False
+    """Whether they come by the rows `l` of their places in lists."""
 
     @property
     def where(self) -> str:
@@ -102,6 +111,16 @@ class Wanted:
     filters: ListFilters
     since: int | None = None
     """Changed behind that position in the log: what `updated_since` comes to."""
+
+
+def places_of(sql: Sql, wanted: Wanted, order: Order) -> list[str]:
+    """The filters as conditions on a place in lists, as far as the index of an order helps to find it."""
+    found = [f"l.tenant_id = {sql.tenant}"]
+    if order.sort is Sort.ENTITY_NAME and wanted.filters.entity_names:
+        found.append(sql.among("l.form_key", {form_key(name) for name in wanted.filters.entity_names}))
+    if wanted.since is not None:
+        found.append(f"l.position > {sql.bind(wanted.since, 'bigint')}")
+    return found
 
 
 def conditions_of(sql: Sql, wanted: Wanted, *, row: str = "e") -> list[str]:
@@ -194,25 +213,26 @@ def _in_box(sql: Sql, box: Box, column: str) -> str:
     assert box.area_ids is not None
     kind = _own_kind(sql, box, "e")
     own = (
-        f"SELECT e.{column} FROM entities e WHERE e.tenant_id = {sql.tenant} AND {sql.live()}"
-        f" AND {sql.among('e.area_id', box.area_ids)} AND e.type <> {_RECORD} AND {kind}"
+        f"SELECT e.{column} FROM {sql.listed()} WHERE l.tenant_id = {sql.tenant} AND {sql.live()}"
+        f" AND {sql.among('l.area_id', box.area_ids)} AND e.type <> {_RECORD} AND {kind}"
     )
     child = (
         f"{sql.live()} AND e.parent_guid IS NOT NULL"
         f" AND (e.type = {_RECORD} OR ({kind} AND e.area_id IS NULL)) AND {_kind_by_parent(sql, box, 'e')}"
     )
-    parents = f"p.tenant_id = {sql.tenant} AND {' AND '.join(_is_parent_in(sql, box))}"
+    within = f"l.tenant_id = {sql.tenant} AND {sql.among('l.area_id', box.area_ids)}"
+    parents = f"{within} AND {sql.live('p')} AND p.type <> {_RECORD}"
     return f"{own} UNION ALL {_children(sql, parents, child, column)}"
 
 
 def _children(sql: Sql, parents: str, child: str, column: str) -> str:
     if sql.is_sqlite:
         return (
-            f"SELECT e.{column} FROM entities p CROSS JOIN entities e"
+            f"SELECT e.{column} FROM {sql.listed('p')} CROSS JOIN entities e"
             f" ON e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid WHERE {parents} AND {child}"
         )
     return (
-        f"SELECT c.{column} FROM entities p CROSS JOIN LATERAL (SELECT e.{column} FROM entities e"
+        f"SELECT c.{column} FROM {sql.listed('p')} CROSS JOIN LATERAL (SELECT e.{column} FROM entities e"
         f" WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid AND {child} OFFSET 0) c WHERE {parents}"
     )
 
@@ -229,15 +249,15 @@ def below(sql: Sql, parent: str) -> str:
 
 
 def in_areas(sql: Sql, areas: Collection[str]) -> str:
-    return _live_guids(sql, [sql.among("e.area_id", areas)])
+    return _listed_guids(sql, [sql.among("l.area_id", areas)])
 
 
 def of_forms(sql: Sql, names: Collection[str]) -> str:
-    return _live_guids(sql, forms_are(sql, names))
+    return _listed_guids(sql, [sql.among("l.form_key", {form_key(name) for name in names}), *forms_are(sql, names)])
 
 
 def of_types(sql: Sql, types: Collection[str]) -> str:
-    return _live_guids(sql, [sql.among("e.type", types)])
+    return _listed_guids(sql, [sql.among("l.type", types)])
 
 
 def linked(sql: Sql, external_id: str) -> str:
@@ -253,7 +273,7 @@ def named(sql: Sql, guids: Collection[str]) -> str:
 
 
 def changed_since(sql: Sql, position: int) -> str:
-    return _live_guids(sql, [f"e.changed_position > {sql.bind(position, 'bigint')}"])
+    return _listed_guids(sql, [f"l.position > {sql.bind(position, 'bigint')}"])
 
 
 def each_once(query: str) -> str:
@@ -265,10 +285,9 @@ def all_of(queries: Sequence[str]) -> str:
     return " INTERSECT ".join(f"SELECT guid FROM ({query}) AS one" for query in queries)
 
 
-def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
-    return (
-        f"SELECT e.guid FROM entities e WHERE {' AND '.join((f'e.tenant_id = {sql.tenant}', sql.live(), *conditions))}"
-    )
+def _listed_guids(sql: Sql, conditions: Iterable[str]) -> str:
+    where = " AND ".join((f"l.tenant_id = {sql.tenant}", sql.live(), *conditions))
+    return f"SELECT e.guid FROM {sql.listed()} WHERE {where}"
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
@@ -319,8 +338,15 @@ def _within_ranges(sql: Sql, ranges: Sequence[Range], of_field: str) -> str:
 
 
 def walk(sql: Sql, wanted: Wanted) -> Source:
-    """All entities, in the order in which they are asked for."""
+    """All entities."""
     return Source("entities e", conditions_of(sql, wanted))
+
+
+def walk_in_order(sql: Sql, wanted: Wanted, order: Order) -> Source:
+    """All entities, by the index of an order."""
+    if not order.is_by_change:
+        return walk(sql, wanted)
+    return Source(sql.listed(), [*places_of(sql, wanted, order), *conditions_of(sql, wanted)], is_listed=True)
 
 
 def gather(sql: Sql, guids: str, wanted: Wanted) -> Source:
@@ -349,11 +375,12 @@ def page(
     more: More = no_more,
 ) -> str:
     """A page of a source. Its keys are found first: only what is shown is looked at as a whole."""
-    behind = [] if after is None else [_behind(sql, order, after, "e")]
+    row = "l" if source.is_listed else "e"
+    behind = [] if after is None else [_behind(sql, order, after, row)]
     where = " AND ".join((*source.conditions, *behind, *more(sql, "e")))
-    ordered = _ordered(order, "e")
-    if source.rows == "entities e" and not offset:
-        return f"SELECT {columns} FROM entities e WHERE {where} ORDER BY {ordered} LIMIT {limit}"
+    ordered = _ordered(order, row)
+    if (source.is_listed or source.rows == "entities e") and not offset:
+        return f"SELECT {columns} FROM {source.rows} WHERE {where} ORDER BY {ordered} LIMIT {limit}"
     keys = f"SELECT e.guid FROM {source.rows} WHERE {where} ORDER BY {ordered} LIMIT {limit} OFFSET {offset}"
     return _rows_of(sql, keys, order, columns)
 
@@ -374,22 +401,23 @@ def merged(
     """A page in the order of changes, of the entities with one of some values in a column that has an index in that
     order: of each value the first few, then the first few of all."""
     asked = sql.each(values)
-    conditions = [*conditions_of(sql, wanted, row="o"), f"o.{column} = asked.value"]
+    conditions = [f"l.tenant_id = {sql.tenant}", f"l.{column} = asked.value", *conditions_of(sql, wanted, row="o")]
+    if wanted.since is not None:
+        conditions.append(f"l.position > {sql.bind(wanted.since, 'bigint')}")
     if after is not None:
-        conditions.append(_behind(sql, order, after, "o"))
+        conditions.append(_behind(sql, order, after, "l"))
     conditions += more(sql, "o")
-    few = f"WHERE {' AND '.join(conditions)} ORDER BY {_ordered(order, 'o')} LIMIT {limit + offset}"
-    ordered = _ordered(order, "e")
-    cut = f"ORDER BY {ordered} LIMIT {limit} OFFSET {offset}"
+    few = f"WHERE {' AND '.join(conditions)} ORDER BY {_ordered(order, 'l')} LIMIT {limit + offset}"
+    cut = f"ORDER BY {_ordered(order, 'e')} LIMIT {limit} OFFSET {offset}"
     if sql.is_sqlite:
         keys = (
             f"SELECT e.guid FROM {asked} CROSS JOIN entities e"
-            f" ON e.rowid IN (SELECT o.rowid FROM entities o {few}) {cut}"
+            f" ON e.rowid IN (SELECT o.rowid FROM {sql.listed('o')} {few}) {cut}"
         )
     else:
         keys = (
             f"SELECT e.guid FROM {asked} CROSS JOIN LATERAL"
-            f" (SELECT o.changed_position, o.guid FROM entities o {few}) e {cut}"
+            f" (SELECT l.position AS changed_position, l.guid FROM {sql.listed('o')} {few}) e {cut}"
         )
     return _rows_of(sql, keys, order, columns)
 
@@ -409,14 +437,20 @@ def _rows_of(sql: Sql, keys: str, order: Order, columns: str) -> str:
 
 def _behind(sql: Sql, order: Order, after: Key, row: str) -> str:
     """Row by row: the columns all run in one direction, so that an index is entered at the key."""
-    names = ", ".join(f"{row}.{column}" for column in order.sort.columns)
+    names = ", ".join(_columns_of(order, row))
     values = ", ".join(sql.bind(value, "bigint" if isinstance(value, int) else "text") for value in after)
     return f"({names}) {'<' if order.descending else '>'} ({values})"
 
 
 def _ordered(order: Order, row: str) -> str:
     direction = " DESC" if order.descending else ""
-    return ", ".join(f"{row}.{column}{direction}" for column in order.sort.columns)
+    return ", ".join(f"{column}{direction}" for column in _columns_of(order, row))
+
+
+def _columns_of(order: Order, row: str) -> Sequence[str]:
+    """Those of an entity, or, for the row `l`, of its place in lists."""
+    named = {"changed_position": "position"} if row == "l" else {}
+    return [f"{row}.{named.get(column, column)}" for column in order.sort.columns]
 
 
 def rows_of(sql: Sql, guids: Sequence[str]) -> str:
@@ -446,10 +480,15 @@ def first_of(guids: str, most: int) -> str:
     return f"SELECT guid FROM ({guids}) AS each_one LIMIT {most}"
 
 
-def first_that_meet(sql: Sql, conditions: Sequence[str], most: int) -> str:
-    """Some of the rows that meet conditions, whichever come first."""
-    where = " AND ".join((f"e.tenant_id = {sql.tenant}", sql.live(), *conditions))
-    return f"(SELECT * FROM entities e WHERE {where} LIMIT {most}) AS e"
+def first_of_all(sql: Sql, most: int) -> str:
+    """Some entities, whichever come first."""
+    return f"(SELECT * FROM entities e WHERE e.tenant_id = {sql.tenant} AND {sql.live()} LIMIT {most}) AS e"
+
+
+def first_that_have(sql: Sql, column: str, values: Collection[str], most: int) -> str:
+    """Some of the entities with one of some values in a column that places in lists have, too."""
+    where = f"l.tenant_id = {sql.tenant} AND {sql.live()} AND {sql.among(f'l.{column}', values)}"
+    return f"(SELECT e.* FROM {sql.listed()} WHERE {where} LIMIT {most}) AS e"
 
 
 def count_few(queries: Sequence[str], *, most: int) -> str:

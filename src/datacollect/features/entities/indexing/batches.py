@@ -8,43 +8,44 @@ from datacollect.db.turns import in_turns
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import STATES, TERMS, Row
 from datacollect.features.entities.indexing.state import RULES
+from datacollect.features.entities.listings import LISTED
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_text
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
-# What one event changed has one position, and stays together: a batch ends between two positions. Each engine's partial
-# index of what exists is used only where its condition is written as the index has it.
+# What one event changed has one position, and stays together: a batch ends between two positions. A partial index is used
+# only where its condition is written as the index has it.
 _LIST_CHANGED = {
     "postgresql": f"""
-{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
-AND e.changed_position <= COALESCE(
-  (SELECT n.changed_position FROM entities n WHERE n.tenant_id = $1 AND NOT n.deleted AND n.changed_position > $2
-   AND n.changed_position <= $3 ORDER BY n.changed_position OFFSET $4 LIMIT 1), $3)
-ORDER BY e.changed_position""",
+{SELECT_ENTITY} FROM {LISTED["postgresql"]} WHERE l.tenant_id = $1 AND NOT e.deleted AND l.position > $2
+AND l.position <= COALESCE(
+  (SELECT l.position FROM {LISTED["postgresql"]} WHERE l.tenant_id = $1 AND NOT e.deleted AND l.position > $2
+   AND l.position <= $3 ORDER BY l.position OFFSET $4 LIMIT 1), $3)
+ORDER BY l.position""",
     "sqlite": f"""
-{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
-AND e.changed_position <= COALESCE(
-  (SELECT n.changed_position FROM entities n WHERE n.tenant_id = ?1 AND n.deleted = 0 AND n.changed_position > ?2
-   AND n.changed_position <= ?3 ORDER BY n.changed_position LIMIT 1 OFFSET ?4), ?3)
-ORDER BY e.changed_position""",
+{SELECT_ENTITY} FROM {LISTED["sqlite"]} WHERE l.tenant_id = ?1 AND e.deleted = 0 AND l.position > ?2
+AND l.position <= COALESCE(
+  (SELECT l.position FROM {LISTED["sqlite"]} WHERE l.tenant_id = ?1 AND e.deleted = 0 AND l.position > ?2
+   AND l.position <= ?3 ORDER BY l.position LIMIT 1 OFFSET ?4), ?3)
+ORDER BY l.position""",
 }
 
 _UNCHANGED = {
-    "postgresql": """
-SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
-AND e.changed_position <= $3 ORDER BY e.changed_position""",
-    "sqlite": """
-SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
-AND e.changed_position <= ?3 ORDER BY e.changed_position""",
+    "postgresql": f"""
+SELECT e.guid FROM {LISTED["postgresql"]} WHERE l.tenant_id = $1 AND NOT e.deleted AND l.position > $2
+AND l.position <= $3 ORDER BY l.position""",
+    "sqlite": f"""
+SELECT e.guid FROM {LISTED["sqlite"]} WHERE l.tenant_id = ?1 AND e.deleted = 0 AND l.position > ?2
+AND l.position <= ?3 ORDER BY l.position""",
 }
 
 _CHANGED = {
-    "postgresql": """
-SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
-UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND e.deleted AND e.changed_position > $2""",
-    "sqlite": """
-SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
-UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 1 AND e.changed_position > ?2""",
+    "postgresql": f"""
+SELECT e.guid FROM {LISTED["postgresql"]} WHERE l.tenant_id = $1 AND NOT e.deleted AND l.position > $2
+UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND e.gone_position > 0 AND e.gone_position > $2""",
+    "sqlite": f"""
+SELECT e.guid FROM {LISTED["sqlite"]} WHERE l.tenant_id = ?1 AND e.deleted = 0 AND l.position > ?2
+UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.gone_position > 0 AND e.gone_position > ?2""",
 }
 
 _HAD = {

@@ -15,13 +15,11 @@ from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
 from datacollect.features.entities.indexing.terms import has_same_terms, terms_of
+from datacollect.features.entities.listings import Change
 from datacollect.features.tenants.searchable import REINDEX
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
-
-Change = tuple[Entity | None, Entity]
-"""An entity as the database held it, and as it is now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import Column, exists, select, update
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.keys import rows_with
 from datacollect.features.entities.links.tables import external_current, external_links
+from datacollect.features.entities.listings import LISTED
 from datacollect.features.entities.tables import members
 from datacollect.kernel.identity import TenantScope
 
@@ -98,10 +99,14 @@ def _link(row: Any) -> StoredLink:
 # -- what changed
 
 _CHANGED = """
-SELECT e.guid, e.changed_position FROM entities e
-WHERE e.tenant_id = {tenant} AND {condition} AND e.changed_position >= {position}
-  AND (e.changed_position > {position} OR e.guid > {guid}) AND e.changed_position <= {through}
-ORDER BY e.changed_position, e.guid LIMIT {limit}"""
+SELECT e.guid, e.changed_position FROM {listed} WHERE l.tenant_id = {tenant} AND {condition} AND l.position >= {position}
+  AND (l.position > {position} OR l.guid > {guid}) AND l.position <= {through}
+ORDER BY l.position, l.guid LIMIT {limit}"""
+_GONE_BEHIND = """
+SELECT e.guid, e.gone_position FROM entities e
+WHERE e.tenant_id = {tenant} AND e.gone_position > 0 AND e.gone_position >= {position}
+  AND (e.gone_position > {position} OR e.guid > {guid}) AND e.gone_position <= {through}
+ORDER BY e.gone_position, e.guid LIMIT {limit}"""
 _PLACES = {
     "postgresql": {
         "tenant": "$1",
@@ -112,14 +117,12 @@ _PLACES = {
     },
     "sqlite": {"tenant": "?1", "position": "?2", "guid": "?3", "through": "?4", "limit": "?5"},
 }
+_OF_KIND = {"postgresql": "NOT e.deleted AND e.type = $6::text", "sqlite": "e.deleted = 0 AND e.type = ?6"}
 _CHANGED_OF_KIND = {
-    "postgresql": _CHANGED.format(condition="NOT e.deleted AND e.type = $6::text", **_PLACES["postgresql"]),
-    "sqlite": _CHANGED.format(condition="e.deleted = 0 AND e.type = ?6", **_PLACES["sqlite"]),
+    dialect: _CHANGED.format(listed=LISTED[dialect], condition=_OF_KIND[dialect], **places)
+    for dialect, places in _PLACES.items()
 }
-_GONE = {
-    "postgresql": _CHANGED.format(condition="e.deleted", **_PLACES["postgresql"]),
-    "sqlite": _CHANGED.format(condition="e.deleted = 1", **_PLACES["sqlite"]),
-}
+_GONE = {dialect: _GONE_BEHIND.format(**places) for dialect, places in _PLACES.items()}
 
 
 async def hand_over(tx: Tx, scope: TenantScope, from_guid: str, to_guid: str) -> None:
