@@ -13,13 +13,22 @@ from datacollect.features.conflicts.tables import conflicts
 from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_terms
-from datacollect.features.entities.tables import entities, members
+from datacollect.features.entities.listings import LISTED
+from datacollect.features.entities.tables import entities, listings, members
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 
+_LISTED = {
+    dialect: f"""
+SELECT l.position, l.guid, l.type, l.form_key, l.area_id FROM {listed} WHERE l.tenant_id = {tenant} ORDER BY l.position, l.guid"""
+    for dialect, listed, tenant in (("postgresql", LISTED["postgresql"], "$1"), ("sqlite", LISTED["sqlite"], "?1"))
+}
+
+
 async def derived_state(database: Database, scope: TenantScope) -> Mapping[str, Any]:
-    """Every derived column of entities and memberships, byte for byte; the index; the counts; the conflicts.
+    """Every derived column of entities and memberships, byte for byte; where they are in lists; the index; the counts; the
+    conflicts.
 
     The index is brought up to the log first: it follows by itself.
     """
@@ -40,6 +49,7 @@ async def _state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
             scope.tenant_id,
         )
         found[table.name] = [tuple(row) for row in rows]
+    found["listings"] = [tuple(row) for row in await view.fetch(_LISTED[view.dialect], scope.tenant_id)]
     of_index = select(search_terms).where(search_terms.c.tenant_id == scope.tenant_id)
     found["search_terms"] = sorted(tuple(row) for row in await view.execute(of_index))
     found["search_fields"] = (await read_index(view, scope)).fields
@@ -65,7 +75,7 @@ async def ruin(database: Database, scope: TenantScope) -> None:
             await tx.execute(
                 search_terms.insert().values(tenant_id=scope.tenant_id, field="", term="ruined", guid="nobody")
             )
-        for table in (members, conflicts):
+        for table in (members, conflicts, listings):
             await tx.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await tx.execute(
             entities.insert().values(
@@ -77,6 +87,7 @@ async def ruin(database: Database, scope: TenantScope) -> None:
                 deleted=False,
                 changed_position=1,
                 last_updated=1,
+                gone_position=0,
             )
         )
         await tx.execute(update(log_heads).where(log_heads.c.tenant_id == scope.tenant_id).values(figures='{"x":1}'))

@@ -38,15 +38,15 @@ pytestmark = pytest.mark.anyio
 
 WALKS_THROUGH_A_TENANT = {
     "sqlite": re.compile(
-        r"SCAN (events|entities|members|audit_log|event_places|search_terms|filed|e|m|n|t)\b|\(tenant_id=\?\)"
+        r"SCAN (events|entities|listings|members|audit_log|event_places|search_terms|filed|e|l|m|n|t)\b|\(tenant_id=\?\)"
     ),
     "postgresql": re.compile(
-        r"Seq Scan on (events|entities|members|audit_log|event_places|search_terms)\b|Index Cond: \(tenant_id = \$1\)$"
+        r"Seq Scan on (events|entities|listings|members|audit_log|event_places|search_terms)\b|Index Cond: \(tenant_id = \$1\)$"
     ),
 }
 FEW_ROWS_OF_A_TENANT = re.compile(r"log_heads|search_indexes|external_current|review_configs")
 """One of each tenant, or one for each type of event."""
-IN_ORDER_AND_LIMITED = ("ORDER BY e.changed_position DESC",)
+IN_ORDER_AND_LIMITED = ("ORDER BY l.position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
 
 
@@ -56,7 +56,10 @@ INSERT INTO events SELECT 'filler', n, 'filler-' || n, 'e-' || n % 999, 'create-
   ''::bytea, ''::bytea, repeat('x', 400) FROM generate_series(1, 8000) n""",
     """
 INSERT INTO entities SELECT 'filler', 'e-' || n, CASE n % 3 WHEN 0 THEN 'group' ELSE 'individual' END, 'f', 'n', 'a' || n % 99,
-  NULL, 1, NULL, '{"name": "n"}', '[1,1]', false, n, 1, 'n' || n % 999, 'f' || n % 9 FROM generate_series(1, 8000) n""",
+  NULL, 1, NULL, '{"name": "n"}', '[1,1]', false, n, 1, 'n' || n % 999, 'f' || n % 9, 0 FROM generate_series(1, 8000) n""",
+    """
+INSERT INTO listings SELECT 'filler', n, 'e-' || n, CASE n % 3 WHEN 0 THEN 'group' ELSE 'individual' END, 'f' || n % 9, 'a' || n % 99
+  FROM generate_series(1, 8000) n""",
     """
 INSERT INTO audit_log SELECT 'filler', n, 1, 'filler-' || n, n, n, '1', NULL, NULL, NULL, 'create-individual', 'filler-' || n,
   'e-' || n, NULL, '' FROM generate_series(1, 8000) n""",
@@ -69,7 +72,7 @@ INSERT INTO search_terms SELECT 'filler', CASE WHEN n % 4 = 0 THEN 'phone' ELSE 
   FROM generate_series(1, 8000) n""",
 )
 
-FILLED = ("events", "entities", "members", "audit_log", "event_places", "search_terms")
+FILLED = ("events", "entities", "listings", "members", "audit_log", "event_places", "search_terms")
 
 
 @pytest.fixture
@@ -360,23 +363,24 @@ async def test_a_tenant_that_the_statistics_do_not_know_is_not_taken_for_an_empt
         assert "uq_events_tenant_id_guid" in plan, plan
 
 
+NEWEST = r"pk_listings|SEARCH l USING PRIMARY KEY"
 LISTS = {
-    "": "ix_entities_newest",
-    "sort=lastUpdated": "ix_entities_newest",
+    "": NEWEST,
+    "sort=lastUpdated": NEWEST,
     "sort=name": "ix_entities_name",
     "sort=-name": "ix_entities_name",
-    "sort=entityName": "ix_entities_form",
+    "sort=entityName": "ix_listings_form",
     "sort=guid": "entities",
-    "type=group&type=record": "ix_entities_type",
-    "entityName=household": "ix_entities_form",
-    "area=A1": "ix_entities_area",
-    "area=A1&area=A2&type=group": "ix_entities_area",
-    "area=A1&sort=name": "ix_entities_area",
+    "type=group&type=record": "ix_listings_type",
+    "entityName=household": "ix_listings_form",
+    "area=A1": "ix_listings_area",
+    "area=A1&area=A2&type=group": "ix_listings_area",
+    "area=A1&sort=name": "ix_listings_area",
     "parent=g": "ix_entities_parent",
-    "updatedSince=2025-01-01T00:00:00Z": "ix_entities_newest",
+    "updatedSince=2025-01-01T00:00:00Z": NEWEST,
     "hasConflict=true": "conflicts",
     "q=ana smi": "AND field=",
-    "offset=1": "ix_entities_newest",
+    "offset=1": NEWEST,
 }
 
 
@@ -394,7 +398,7 @@ async def test_every_list_is_read_from_the_index_of_its_order_or_filter(admin: A
                 assert (await admin.get(f"{address.replace('offset', 'x')}&cursor={cursor}")).status_code == 200
         plans = await plans_of(hub, [sql for sql in statements if "entities e" in sql], reading=True)
         steps = [step.replace(") AND (", " AND ").replace(" = ", "=") for plan in plans.values() for step in plan]
-        assert any(index in step for step in steps), (query, plans)
+        assert any(re.search(index, step) for step in steps), (query, plans)
         for sql, plan in plans.items():
             _require_keys(hub, sql, plan)
 

@@ -25,6 +25,8 @@ TENANT_TABLES = {
     "events",
     "log_segments",
     "entities",
+    "listings",
+    "listing_blocks",
     "members",
     "audit_log",
     "conflicts",

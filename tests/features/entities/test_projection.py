@@ -119,7 +119,8 @@ async def test_the_number_of_statements_does_not_depend_on_the_batch(hub: Hub, s
         for recorded in (statements, with_members, deleting)
     ]
     # Of who is deleted it is asked whether they have come back since, as in a rebuild.
-    assert [len(recorded) for recorded in of_entities] == [2, 3, 4]
+    # What was there is changed by a statement of its own on SQLite.
+    assert [len(recorded) for recorded in of_entities] == [2, 4 if hub.db.dialect == "sqlite" else 3, 4]
     assert len(statements) <= (6 if hub.db.dialect == "sqlite" else 5)
 
 

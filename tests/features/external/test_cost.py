@@ -103,7 +103,7 @@ async def test_of_what_waits_no_more_is_read_than_is_sent_at_once(exchange: Exch
     assert counted.rows == 180 + 50
 
 
-@pytest.mark.parametrize(("kind", "index"), [("individual", "ix_entities_type"), (None, "ix_entities_gone")])
+@pytest.mark.parametrize(("kind", "index"), [("individual", "listings"), (None, "ix_entities_gone")])
 async def test_what_changed_is_found_by_an_index_in_its_order(exchange: Exchange, kind: str | None, index: str) -> None:
     hub = exchange.hub
     await exchange.push(

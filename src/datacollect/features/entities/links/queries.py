@@ -117,7 +117,7 @@ _PLACES = {
     },
     "sqlite": {"tenant": "?1", "position": "?2", "guid": "?3", "through": "?4", "limit": "?5"},
 }
-_OF_KIND = {"postgresql": "NOT e.deleted AND e.type = $6::text", "sqlite": "e.deleted = 0 AND e.type = ?6"}
+_OF_KIND = {"postgresql": "NOT e.deleted AND l.type = $6::text", "sqlite": "e.deleted = 0 AND l.type = ?6"}
 _CHANGED_OF_KIND = {
     dialect: _CHANGED.format(listed=LISTED[dialect], condition=_OF_KIND[dialect], **places)
     for dialect, places in _PLACES.items()
