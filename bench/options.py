@@ -121,7 +121,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         work.add_argument(f"--{name}", type=_whole(1, most), default=default, help=text)
 
     several("batch", 1, MAX_BATCH, "push: events per request")
-    several("concurrency", 1, MAX_CLIENTS, "push, login, hot, configs: clients at once")
+    several("concurrency", 1, MAX_CLIENTS, "push, login, hot, configs: clients at once; bystander, if it is one number")
     one(
         "events",
         MAX_HISTORY,

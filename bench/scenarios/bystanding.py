@@ -31,6 +31,7 @@ _CONFIG: dict[str, Any] = {"duplicates": {"detect": False}}
 """Looking for duplicates in what was pushed would go on for minutes, in what is to be quiet."""
 
 _BULKS: Mapping[str, Mapping[str, Any]] = {
+    "push10": {"batch": 10},
     "push100": {"batch": 100},
     "push1000": {"batch": 1000},
     "pull10": {"limit": 10},
@@ -47,8 +48,9 @@ class _Phase:
 
 
 async def bystander(bench: Bench) -> None:
-    """Latency of a token check, a page of ten and a push of one, quiet, while eight clients push or pull in bulk, and
-    while the hub works off what pushes have left."""
+    """Latency of a token check, a page of ten and a push of one, quiet, while clients (8, or the one number of
+    --concurrency) push or pull in bulk, and while the hub works off what pushes have left."""
+    clients = bench.options.concurrency[0] if len(bench.options.concurrency) == 1 else _CLIENTS
     seconds = min(bench.options.seconds, _LONGEST_SECONDS)
     niceness = go_first()  # who asks is on another machine, and does not wait there for the hub's processor
     phases = {name: _Phase() for name in ("quiet", *_BULKS, "behind")}
@@ -63,7 +65,7 @@ async def bystander(bench: Bench) -> None:
             for task in _BULKS.values()
             if "limit" in task
         }
-        tokens = await device_tokens(bench, [read, written], _CLIENTS)
+        tokens = await device_tokens(bench, [read, written], clients)
         maker = EventMaker(start=datetime.now(UTC))
         await bench.client.push(push_body([maker.create() for _ in range(20)], own))
         await _stand_by(bench, own, maker, _Phase(), 1)  # warm
