@@ -174,7 +174,8 @@ def test_a_long_history_is_measured_and_can_be_kept(main: Main, tmp_path: Path) 
 def test_a_bystander_is_measured_beside_others_in_bulk(run: Run) -> None:
     result = run("bystander", "--events 60 --seconds 0.05 --rounds 1")  # too short for one of each
     cells = {cell["key"]: cell for cell in result["cells"]}
-    phases, kinds = ("quiet", "push100", "push1000", "pull10", "pull1000", "behind"), ("check-token", "pull10", "push1")
+    phases = ("quiet", "push10", "push100", "push1000", "pull10", "pull1000", "behind")
+    kinds = ("check-token", "pull10", "push1")
     assert set(cells) == {f"bystander/{phase}/{kind}" for phase in phases for kind in kinds}
     assert all(set(cell["outcomes"]) == {"200"} for cell in cells.values())
     busy = cells["bystander/push100/push1"]

@@ -485,7 +485,9 @@ async def test_more_rows_than_one_range_are_exchanged(
     live = await stored(hub, scope)
     await ruin(hub.db, scope)
     unlisted = len(live["entities"]) + 1
-    assert (await rebuilder(hub, batch=200).check(scope)).different == len(live["entities"]) + 510 + 1 + 2 + 1 + unlisted
+    assert (await rebuilder(hub, batch=200).check(scope)).different == len(
+        live["entities"]
+    ) + 510 + 1 + 2 + 1 + unlisted
     assert (await rebuilder(hub, batch=200).rebuild(scope)).ok
     assert await stored(hub, scope) == live
     assert await leftovers(hub, scope) == 0
