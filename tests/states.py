@@ -18,7 +18,6 @@ from datacollect.features.entities.tables import entities, listings, members
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-
 _LISTED = {
     dialect: f"""
 SELECT l.position, l.guid, l.type, l.form_key, l.area_id FROM {listed} WHERE l.tenant_id = {tenant} ORDER BY l.position, l.guid"""
