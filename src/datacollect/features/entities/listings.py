@@ -5,11 +5,14 @@ the newest part of a list holds nothing else; what is further back would be anot
 change, so it is counted only, by stretches of the log, and taken away for many at a time (`sweeping.py`).
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from datacollect.db import Tx
 from datacollect.features.entities.entity import Entity
+from datacollect.kernel.identity import TenantScope
 
 NEAR = 1_000
 """Positions within which a row is taken away by the change that puts another one in its place."""
@@ -28,13 +31,15 @@ LISTED = {
 }
 """For FROM: entities `e` that exist, each by the row `l` of its place in lists; the tenant is the first parameter."""
 
-_LOOK_AT_ALL = f"""
+_LOOK_AT_ALL = """
 INSERT INTO listing_blocks (tenant_id, block, stale, due)
-SELECT tenant_id, position >> {BLOCK_BITS}, {FIRST_DUE}, {FIRST_DUE} FROM listings WHERE tenant_id = {{tenant}}
-GROUP BY tenant_id, position >> {BLOCK_BITS}
-ON CONFLICT (tenant_id, block) DO UPDATE SET stale = excluded.stale, due = excluded.due"""
-LOOK_AT_ALL = {"postgresql": _LOOK_AT_ALL.format(tenant="$1"), "sqlite": _LOOK_AT_ALL.format(tenant="?1")}
-"""Whatever is known of it: every stretch is looked at once more."""
+SELECT tenant_id, position >> {bits}, 0, 0 FROM listings WHERE tenant_id = {tenant} GROUP BY 1, 2
+ON CONFLICT (tenant_id, block) DO UPDATE
+SET stale = 0, due = CASE WHEN listing_blocks.due > 0 THEN 0 ELSE listing_blocks.due - 1 END"""
+_LOOK_AT_ALL_ON = {
+    "postgresql": _LOOK_AT_ALL.format(tenant="$1", bits="$2::int"),
+    "sqlite": _LOOK_AT_ALL.format(tenant="?1", bits="?2"),
+}
 
 Change = tuple[Entity | None, Entity]
 """An entity as the database held it, and as it is now."""
@@ -54,9 +59,10 @@ class Left:
         return not self.near and not self.blocks
 
     @property
-    def stretches(self) -> Sequence[tuple[int, int]]:
-        """In order, so that whoever counts at the same time does not wait for each other."""
-        return sorted(self.blocks.items())
+    def stretches(self) -> Sequence[tuple[int, int, int]]:
+        """How many each has lost, and from how many on one that nobody has counted for yet is due. In order, so that
+        whoever counts at the same time does not wait for each other."""
+        return [(block, lost, FIRST_DUE) for block, lost in sorted(self.blocks.items())]
 
 
 def left_by(changes: Iterable[Change]) -> Left:
@@ -70,3 +76,35 @@ def left_by(changes: Iterable[Change]) -> Left:
         else:
             left.blocks[position >> BLOCK_BITS] += 1
     return left
+
+
+async def look_at_all(tx: Tx, scope: TenantScope) -> None:
+    """Whatever is known of it: every stretch is looked at once more, and what is stale there goes, however little.
+
+    It is due from 0 on, or from less: whoever is looking at it already must not take what they have seen for all.
+    """
+    await tx.run(_LOOK_AT_ALL_ON[tx.dialect], scope.tenant_id, BLOCK_BITS)
+
+
+async def put_back(tx: Tx, scope: TenantScope) -> None:
+    """To be called before entities are put where they have been before, from here to the end of the unit.
+
+    A row that says so may still be there, and be taken for one that means nothing by who takes those away: they see what
+    is stored. On SQLite nobody else writes meanwhile.
+    """
+    if tx.dialect == "postgresql":
+        await tx.run("SELECT pg_advisory_xact_lock($1)", _lock_of(scope))
+
+
+async def may_take_away(tx: Tx, scope: TenantScope) -> bool:
+    """Whether nobody is about to put entities back; nor will anybody to the end of the unit. Nobody is waited for."""
+    if tx.dialect == "sqlite":
+        return True
+    [row] = await tx.fetch("SELECT pg_try_advisory_xact_lock_shared($1)", _lock_of(scope))
+    return bool(row[0])
+
+
+def _lock_of(scope: TenantScope) -> int:
+    """A number of the program's among all locks of the database."""
+    name = f"listings {scope.tenant_id}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), signed=True)

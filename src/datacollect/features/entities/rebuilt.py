@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.database import Dialect
 from datacollect.features.entities.errors import RebuildTakenOver
-from datacollect.features.entities.listings import LOOK_AT_ALL
+from datacollect.features.entities.listings import look_at_all, put_back
 from datacollect.features.entities.rows import (
     ENTITY_COLUMNS,
     ENTITY_KEY,
@@ -155,13 +155,14 @@ async def discard_some(tx: Tx, scope: TenantScope) -> bool:
 async def replace_live(tx: Tx, scope: TenantScope) -> None:
     """Make the live rows what the rebuilt ones are, and put each entity where it belongs in lists. Rows that are so already
     are left alone, as is what no event says."""
+    await put_back(tx, scope)
     for pair in _PAIRS:
         async for within in _ranges(tx, scope, pair):
             for text in pair.made_live_by:
                 sql = _Sql(tx.dialect, scope)
                 await tx.run(sql.fill(text, pair, within), *sql.values)
     # Nobody has counted the places that entities had before.
-    await tx.run(LOOK_AT_ALL[tx.dialect], scope.tenant_id)
+    await look_at_all(tx, scope)
 
 
 @dataclass(frozen=True, slots=True)

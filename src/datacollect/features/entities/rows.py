@@ -16,7 +16,7 @@ from datacollect.features.entities.entity import Entity, FormerName, Kind, Membe
 from datacollect.features.entities.indexing import queries as indexing
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.keys import form_key, sort_name
-from datacollect.features.entities.listings import FIRST_DUE, Change, Left, left_by
+from datacollect.features.entities.listings import Change, Left, left_by
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
@@ -207,8 +207,8 @@ left_near AS (DELETE FROM listings WHERE ctid = ANY (ARRAY(
     WHERE l.tenant_id = $1 AND l.position = near.position AND l.guid = near.guid OFFSET 0) one))),
 left_far AS ({
             _COUNT_STALE.format(
-                rows=f"SELECT $1, block, stale, {FIRST_DUE}"
-                f" FROM unnest(${following + 2}::text::bigint[], ${following + 3}::text::bigint[]) AS far (block, stale)"
+                rows=f"SELECT $1, block, stale, due FROM unnest(${following + 2}::text::bigint[],"
+                f" ${following + 3}::text::bigint[], ${following + 4}::text::bigint[]) AS far (block, stale, due)"
             )
         })""")
     return f"""
@@ -365,8 +365,8 @@ async def _save_on_postgres(
         columns += map(array_text, zip(*await indexing.in_key_order(terms), strict=True))
     left = left_by(changes) if tables.is_listed else Left()
     if not left.is_nothing:
-        for pairs in (left.near, left.stretches):
-            columns += [array_text([one[0] for one in pairs]), array_text([one[1] for one in pairs])]
+        columns += [array_text([one[at] for one in left.near]) for at in range(2)]
+        columns += [array_text([one[at] for one in left.stretches]) for at in range(3)]
     await tx.run(tables.save_entities(with_terms=bool(terms), with_left=not left.is_nothing), scope.tenant_id, *columns)
 
 
@@ -387,7 +387,7 @@ async def _list(tx: Tx, scope: TenantScope, changes: Sequence[Change]) -> None:
     ]
     await tx.run_many(_LIST_ONE, listed)
     await tx.run_many(_LEAVE, [(tenant, *one) for one in left.near])
-    await tx.run_many(_COUNT_ONE_STALE, [(tenant, *one, FIRST_DUE) for one in left.stretches])
+    await tx.run_many(_COUNT_ONE_STALE, [(tenant, *one) for one in left.stretches])
 
 
 _LIST_ONE = f"{LIST} VALUES (?, ?, ?, ?, ?, ?){LISTED_AGAIN}"
