@@ -152,8 +152,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub), hub.indexes.running():
-                yield
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
+                async with hub.indexes.running(), hub.listings.running():
+                    yield
         finally:
             await hub.others.aclose()
             await hub.outgoing.aclose()

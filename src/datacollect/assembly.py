@@ -40,6 +40,7 @@ from datacollect.features.entities.indexing.reindexing import Reindexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.entities.service import touchable_within
+from datacollect.features.entities.sweeping import Sweeper
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
 from datacollect.features.external.connecting import Connections
@@ -104,7 +105,10 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     store = event_store(database)
     sealer = Sealer(database, store)
     indexer = Indexer(database, store, is_on=settings.search_index, visitors=visitors)
-    growth = _all([anchorer.committed, watcher.committed, sealer.committed, indexer.committed])
+    sweeper = Sweeper(database, visitors=visitors)
+    growth = _all(
+        [anchorer.committed, watcher.committed, sealer.committed, indexer.committed, sweeper.committed],
+    )
     log = EventLog(store, projections, clock, on_growth=growth)
     tokens = _tokens(settings, clock)
     auth = TokenAuthenticator(database, tokens, clock)
@@ -139,6 +143,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         pages=Pages(store, sealer, clock=clock),
         sealer=sealer,
         indexes=indexer,
+        listings=sweeper,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,

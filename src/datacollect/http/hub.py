@@ -308,6 +308,15 @@ class SearchIndexes(Protocol):
         """Follow one log to where it ends now."""
 
 
+class Listings(Protocol):
+    """Take away what means nothing any more where lists are kept, behind the pushes."""
+
+    def running(self) -> AbstractAsyncContextManager[None]: ...
+
+    async def catch_up(self, scope: TenantScope) -> None:
+        """What is due of one program goes now."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeedAmounts:
     """How a program's seeds are divided."""
@@ -330,6 +339,7 @@ class Hub:
     pages: Pages
     sealer: Sealer
     indexes: SearchIndexes
+    listings: Listings
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
