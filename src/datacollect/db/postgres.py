@@ -145,6 +145,14 @@ _LOST = (
     TimeoutError,
 )
 
+_CROSSED = (
+    asyncpg.LockNotAvailableError,  # where operators have set a `lock_timeout`
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+)
+"""What others do beside a unit ends it, and no mistake of its own: the same goes through when it is tried again. A release that
+changes tables while this one serves holds them in an order that nobody else keeps to, and outdates prepared statements."""
+
 _NOT_IN_TIME = (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 """What ends who waits for a lock: the hub's patience, or what operators have set."""
 
@@ -491,8 +499,7 @@ def _unavailable(*, is_timed: bool = False) -> Iterator[None]:
                 raise TookTooLong() from None
             _log.warning("database.statement_cancelled", advice=_ADVICE)
             raise Unavailable() from error
-        # Where operators have set a `lock_timeout`, who does not get a lock in time comes again.
-        if _is_lost(error) or isinstance(_said_by_driver(error), asyncpg.LockNotAvailableError):
+        if _is_lost(error) or isinstance(_said_by_driver(error), _CROSSED):
             raise Unavailable() from error
         if isinstance(said := _said_by_driver(error), _DAMAGED):
             raise found_damaged(str(said)) from error
