@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from datacollect.cli.database import bring_up_to_date
 from datacollect.cli.failures import reporting
-from datacollect.db import Database, Tx, postgres
+from datacollect.db import Database, Reading, Tx, postgres
 from datacollect.db.database import closing
 from datacollect.db.migrate import latest_revision, migrate
 from datacollect.db.postgres import PostgresDatabase
@@ -82,7 +82,101 @@ async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_ser
         await database.run_migration(ask)
         async with database.transaction() as tx:
             await tx.connection.run_sync(ask)
-    assert asked == [("30s", "5s", 60), ("0", "0", 24 * 3600), ("30s", "5s", 60)]
+    assert asked == [("30s", "5s", 60), ("0", "3s", 24 * 3600), ("30s", "5s", 60)]
+
+
+async def test_who_waits_for_the_migration_of_another_hub_waits_for_all_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_TABLE_SECONDS", 0.05)
+    monkeypatch.setattr(postgres, "_PATIENCE_SECONDS", 0)
+    done: list[int] = []
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_sleep(0.3)"))
+        done.append(1)
+
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        await asyncio.gather(*(database.run_migration(work) for _ in range(3)))
+    assert len(done) == 3
+
+
+async def somebody_waits(watching: Reading) -> None:
+    while True:
+        [[waiting]] = await watching.fetch(WAITING)
+        if waiting:
+            return
+
+
+def change_notes(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE made (id int)"))
+    connection.execute(text("ALTER TABLE notes ADD COLUMN name text"))
+
+
+async def test_a_migration_lets_others_go_on_while_it_does_not_get_a_table(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind one that waited for the end of a backup, everybody waited."""
+    monkeypatch.setattr(postgres, "_TABLE_SECONDS", 0.2)
+    monkeypatch.setattr(postgres, "_REST_SECONDS", 0.2)
+    async with closing(PostgresDatabase(url, pool_size=3)) as database:
+        async with database.transaction() as tx:
+            await tx.run("CREATE TABLE notes (id int)")
+        async with database.snapshot() as backup:
+            await backup.fetch("SELECT id FROM notes")
+            migrating = asyncio.create_task(database.run_migration(change_notes))
+            async with database.reading() as watching:
+                for _ in range(2):
+                    await somebody_waits(watching)
+                    async with asyncio.timeout(5), database.transaction() as tx:
+                        await tx.run("INSERT INTO notes VALUES (1)")
+            assert not migrating.done()
+        await migrating
+        async with database.reading() as view:
+            assert [tuple(row) for row in await view.fetch("SELECT id, name FROM notes")] == [(1, None)] * 2
+
+
+async def test_a_migration_that_does_not_get_a_table_says_that_others_use_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that the hub needs a database with nothing else in it."""
+    monkeypatch.setattr(postgres, "_TABLE_SECONDS", 0.05)
+    monkeypatch.setattr(postgres, "_REST_SECONDS", 0.05)
+    monkeypatch.setattr(postgres, "_PATIENCE_SECONDS", 0.2)
+    async with closing(PostgresDatabase(url, pool_size=2)) as database:
+        async with database.transaction() as tx:
+            await tx.run("CREATE TABLE notes (id int)")
+        async with database.snapshot() as backup:
+            await backup.fetch("SELECT id FROM notes")
+            with structlog.testing.capture_logs() as logs, pytest.raises(StartupError, match="while others use them"):
+                await database.run_migration(change_notes)
+            assert await backup.fetch("SELECT to_regclass('made')") == [(None,)]
+    assert {line["event"] for line in told(logs, "database")} == {"database.migration_waits"}
+
+
+async def test_a_migration_that_waits_for_a_request_that_waits_for_it_is_tried_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_REST_SECONDS", 0.1)
+    tried: list[int] = []
+
+    def migrate(connection: Connection) -> None:
+        tried.append(1)
+        connection.execute(text("ALTER TABLE other ADD COLUMN name text"))
+        change_notes(connection)
+
+    async with closing(PostgresDatabase(url, pool_size=2)) as database:
+        async with database.transaction() as tx:
+            await tx.run("CREATE TABLE notes (id int)")
+            await tx.run("CREATE TABLE other (id int)")
+        async with database.transaction() as tx, database.reading() as watching:
+            await tx.run("INSERT INTO notes VALUES (1)")
+            migrating = asyncio.create_task(database.run_migration(migrate))
+            await somebody_waits(watching)
+            await asyncio.sleep(0.5)  # who has waited longer is ended by PostgreSQL
+            await tx.run("INSERT INTO other VALUES (1)")
+        await migrating
+    assert len(tried) == 2
 
 
 async def test_who_does_not_get_a_lock_in_the_time_that_is_set_for_it_comes_again(

@@ -54,6 +54,23 @@ async def test_a_migration_takes_as_long_as_it_takes(url: str, monkeypatch: pyte
             assert await view.fetch("SELECT * FROM made") == []
 
 
+async def test_postgres_ends_what_a_migration_has_begun_when_its_hub_is_gone(url: str) -> None:
+    """It went on until its statement was done, an index on a large table, say, and a backup's end where it waited for that.
+    All who came to the tables waited, and so did the hub that was started next."""
+
+    def migrate(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE made (id int)"))
+        driver = connection.connection.driver_connection
+        asyncio.get_running_loop().call_later(0.2, driver._transport.abort)  # as the system does for who is killed
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        with pytest.raises(Unavailable):
+            await database.run_migration(migrate)
+        async with asyncio.timeout(20):
+            await database.run_migration(lambda connection: None)
+
+
 async def test_a_server_that_is_down_is_said_to_be_unavailable() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -10,6 +10,7 @@ is why reading within a tenant takes a transaction too. `walls.py` says what the
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -54,6 +55,13 @@ _GONE = {
 """After so long PostgreSQL takes a machine that no longer answers for gone, whatever it was doing for it: within a minute.
 Linux would wait for two hours."""
 _MIGRATION_SECONDS = 24 * 3600
+_TABLE_SECONDS = 3.0
+"""How long a migration waits for a table that others use. Meanwhile all who come to it wait behind the migration, and may wait for
+what it holds already."""
+_REST_SECONDS = 2.0
+"""For those who have waited, before it is tried again."""
+_PATIENCE_SECONDS = 40.0
+"""After which a migration is given up: less than a process that replaces another may take to start."""
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
 PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
@@ -82,6 +90,19 @@ _AS_LONG_AS_IT_TAKES = (
     "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 )
 """For migrations: what operators set for their users' statements is about requests."""
+
+_AS_LONG_AS_WE_LIVE = """
+DO $$ BEGIN
+  PERFORM set_config('client_connection_check_interval', '2s', true);
+EXCEPTION WHEN OTHERS THEN NULL;  -- where the server's system cannot tell
+END $$"""
+"""For migrations, too. Otherwise the server goes on for a hub that was killed until its statement is done, which may be an index
+on a large table; whatever it has changed waits for that, and the hub that is started next."""
+
+_IN_USE = (
+    "The tables cannot be changed while others use them: a hub of the release before, a backup, or somebody's own transaction"
+    " (pg_stat_activity shows whose). Stop them, or wait for their end, and start again. Nothing was changed."
+)
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off", "jit": "off"}
 """The policies stay, and so does what they make the planner expect."""
@@ -145,11 +166,11 @@ _LOST = (
     TimeoutError,
 )
 
-_CROSSED = (
-    asyncpg.LockNotAvailableError,  # where operators have set a `lock_timeout`
+_NOT_GIVEN = (
+    asyncpg.LockNotAvailableError,  # where a `lock_timeout` is set, as operators may
     asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
 )
+_CROSSED = (*_NOT_GIVEN, asyncpg.InvalidCachedStatementError)
 """What others do beside a unit ends it, and no mistake of its own: the same goes through when it is tried again. A release that
 changes tables while this one serves holds them in an order that nobody else keeps to, and outdates prepared statements."""
 
@@ -420,15 +441,31 @@ class PostgresDatabase(Database):
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         # Statements of migrations go through all rows of a table, and none of ours may take so long otherwise.
         engine = self._connecting(pool_size=1, command_seconds=_MIGRATION_SECONDS)
-        # Who has waited for the lock is to see what the one before has done.
-        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(EVERY_TENANT)}; {_AS_LONG_AS_IT_TAKES}"
+        given_up_at = time.monotonic() + _PATIENCE_SECONDS
         try:
-            async with self._unit(begin, engine) as (connection, driver):
-                await connection.begin()  # else Alembic would open and commit one of its own
-                await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-                await connection.run_sync(migrate)
+            while True:
+                try:
+                    await self._migrate(engine, migrate)
+                    return
+                except Unavailable as away:
+                    if not isinstance(_said_by_driver(away.__cause__ or away), _NOT_GIVEN):
+                        raise
+                    if time.monotonic() > given_up_at:
+                        raise StartupError(_IN_USE) from away
+                    _log.warning("database.migration_waits", again_in_seconds=_REST_SECONDS)
+                await asyncio.sleep(_REST_SECONDS)
         finally:
             await engine.dispose()
+
+    async def _migrate(self, engine: AsyncEngine, migrate: Callable[[Connection], None]) -> None:
+        # Who has waited for the lock is to see what the one before has done.
+        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(EVERY_TENANT)}; {_AS_LONG_AS_IT_TAKES}; {_AS_LONG_AS_WE_LIVE}"
+        async with self._unit(begin, engine) as (connection, driver):
+            await connection.begin()  # else Alembic would open and commit one of its own
+            await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            # Only now: who waits for another one's migration has to wait for all of it.
+            await driver.execute(f"SET LOCAL lock_timeout = {round(_TABLE_SECONDS * 1000)}")
+            await connection.run_sync(migrate)
 
     async def close(self) -> None:
         self._is_closed = True
