@@ -1,19 +1,23 @@
 """What is in a database stays through every migration that comes after: each table gets rows when it is made."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, Table, insert, select
+from sqlalchemy import Connection, MetaData, Table, insert, select, text
 from sqlalchemy import types as sql
 
 from datacollect.app import create_app  # imports every slice, and so every table
-from datacollect.db import Database
+from datacollect.cli.database import bring_up_to_date
+from datacollect.db import Database, open_database
+from datacollect.db.database import closing
 from datacollect.db.metadata import metadata
 from datacollect.db.migrate import latest_revision
 from datacollect.db.upgrading import migration_config
+from datacollect.kernel.errors import StartupError
 from tests.conftest import ENGINES, database_url
 
 pytestmark = pytest.mark.anyio
@@ -70,12 +74,34 @@ def rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
 
 
+async def test_an_upgrade_for_which_there_is_no_room_says_to_make_some(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said to try again in a moment."""
+    async with closing(open_database(None, data_dir=tmp_path, pool_size=1)) as database:
+        async with database.transaction() as tx:
+            await tx.run("PRAGMA max_page_count = 20")
+        with pytest.raises(StartupError, match=r"disk is full\). Make room on the disk of DATA_DIR\."):
+            await bring_up_to_date(database)
+
+    async def migrate(database: Database) -> None:
+        await database.run_migration(
+            lambda connection: connection.execute(text("DO $$ BEGIN RAISE disk_full; END $$")).close()
+        )
+
+    monkeypatch.setattr("datacollect.cli.database.migrate", migrate)
+    async with (
+        database_url("postgres", request) as url,
+        closing(open_database(url, data_dir=tmp_path, pool_size=1)) as database,
+    ):
+        with pytest.raises(StartupError, match=r"DiskFullError.*Make room on the disk of PostgreSQL\."):
+            await bring_up_to_date(database)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_every_row_of_every_table_outlives_every_later_migration(
     request: pytest.FixtureRequest, tmp_path: Any, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datacollect.db import open_database
-
     assert create_app
     script = ScriptDirectory.from_config(migration_config())
     # Alembic would read all files of migrations again for each of them.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import typer
@@ -17,7 +17,7 @@ from datacollect.db import Database, Reading, open_database, sqlite_file
 from datacollect.db.database import closing
 from datacollect.db.migrate import is_up_to_date, migrate
 from datacollect.features.tenants.errors import ProgramNotFound
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import StartupError, Unavailable
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import first_cause, reason_of
 from datacollect.settings import Settings, load_settings
@@ -66,15 +66,18 @@ async def require_reachable(database: Database) -> None:
         raise
     except Exception as error:
         if database.dialect == "sqlite":
-            raise StartupError(
-                f"hub.sqlite3 in DATA_DIR cannot be used ({reason_of(error)}). {advice_on_sqlite(error)}"
-            ) from error
+            raise _unusable(error) from error
         raise StartupError(
             f"The database cannot be reached ({reason_of(error)}). Check POSTGRES or DATABASE_URL."
         ) from error
 
 
+def _unusable(error: BaseException) -> StartupError:
+    return StartupError(f"hub.sqlite3 in DATA_DIR cannot be used ({reason_of(error)}). {advice_on_sqlite(error)}")
+
+
 _MAKE_ROOM = "Make room on the disk of DATA_DIR."
+_DISK_FULL = "53100"  # PostgreSQL's word
 
 
 def advice_on_sqlite(error: BaseException) -> str:
@@ -94,13 +97,29 @@ def advice_on_sqlite(error: BaseException) -> str:
             return "Check DATA_DIR, its rights and its disk."
 
 
+@contextlib.contextmanager
+def storing_in(database: Database) -> Iterator[None]:
+    """For what is stored before a hub serves. Raises `StartupError` with what to do where there is no room for it, or another
+    process keeps SQLite's file: that it is to be tried again in a moment is said to devices."""
+    try:
+        yield
+    except Unavailable as error:
+        if database.dialect == "sqlite":
+            raise _unusable(error) from error
+        if getattr(first_cause(error), "sqlstate", None) == _DISK_FULL:
+            raise StartupError(
+                f"The database cannot store anything ({reason_of(error)}). Make room on the disk of PostgreSQL."
+            ) from error
+        raise
+
+
 async def bring_up_to_date(
     database: Database, *, holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 ) -> None:
     """Migrate, within `holding` if there is something to do. Raises `StartupError` with the reason if the database does not
     let us, or holds tables of something else."""
     try:
-        with contextlib.nullcontext() if await is_up_to_date(database) else holding():
+        with contextlib.nullcontext() if await is_up_to_date(database) else holding(), storing_in(database):
             await migrate(database)
     except DBAPIError as error:
         raise StartupError(

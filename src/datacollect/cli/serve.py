@@ -21,7 +21,7 @@ from datacollect.app import create_app, prepare
 from datacollect.assembly import create_hub
 from datacollect.cli.alone import alone_in
 from datacollect.cli.collecting import settled
-from datacollect.cli.database import bring_up_to_date, require_reachable
+from datacollect.cli.database import bring_up_to_date, require_reachable, storing_in
 from datacollect.cli.failures import reporting
 from datacollect.cli.showing import counted
 from datacollect.cli.start_warnings import warn_of_data, warn_of_settings
@@ -139,7 +139,8 @@ async def _prepare_once(settings: Settings, processes: int) -> None:
         await require_reachable(hub.db)
         await _require_connections(hub.db, settings, processes)
         await bring_up_to_date(hub.db)
-        await prepare(hub)
+        with storing_in(hub.db):
+            await prepare(hub)
         await warn_of_data(hub)
     finally:
         await hub.db.close()
