@@ -35,6 +35,21 @@ def test_migrate_changes_nothing_under_a_hub_of_the_release_before(run: Run, ser
         assert "Another hub already serves from" in ended.stderr
 
 
+@pytest.mark.parametrize("line", ["migrate", "verify", "rebuild", "user list", "jobs list", "restored"])
+def test_a_command_of_an_older_release_says_that_the_database_is_a_newer_ones(
+    run: Run, tmp_path: Path, line: str
+) -> None:
+    """All but `migrate` said that it was not up to date."""
+    assert run("migrate").returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "hub.sqlite3")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    ended = run(*line.split())
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(
+        "datacollect: The database has schema 9999, which this release does not know: a newer"
+    )
+
+
 def test_openapi_prints_the_document_without_any_configuration(run: Run, tmp_path: Path) -> None:
     everything = ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET", "DATA_DIR")
     as_json = run("openapi", without=everything)

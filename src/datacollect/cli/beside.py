@@ -122,7 +122,8 @@ def as_json_text(value: Any) -> bytes:
 
 
 async def require_current(database: Database) -> None:
-    """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub."""
+    """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub, nor work
+    by old rules on what a newer release has made."""
     if await is_up_to_date(database):
         return
     raise StartupError(

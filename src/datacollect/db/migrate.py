@@ -28,9 +28,10 @@ async def migrate(database: Database) -> None:
         applied = applied_revisions(connection)
         if applied == [latest_revision()]:
             return
+        _require_known(applied)
         from datacollect.db.upgrading import upgrade  # noqa: PLC0415 - see above
 
-        upgrade(connection, applied)
+        upgrade(connection)
 
     async with database.reading() as view:
         if database.dialect == "postgresql":
@@ -41,9 +42,11 @@ async def migrate(database: Database) -> None:
 
 
 async def is_up_to_date(database: Database) -> bool:
-    """Whether `migrate` has nothing to do."""
+    """Whether `migrate` has nothing to do. Raises `StartupError` for a schema that no release up to this one has made."""
     async with database.reading() as view:
-        return await view.connection.run_sync(applied_revisions) == [latest_revision()]
+        applied = await view.connection.run_sync(applied_revisions)
+    _require_known(applied)
+    return applied == [latest_revision()]
 
 
 def _require_every_letter(encoding: str) -> None:
@@ -62,7 +65,21 @@ def applied_revisions(connection: Connection) -> Sequence[str]:
     return connection.execute(select(_applied.c.version_num)).scalars().all()
 
 
-@cache
+def _require_known(applied: Sequence[str]) -> None:
+    for revision in applied:
+        if revision not in _revisions():
+            raise StartupError(
+                f"The database has schema {revision}, which this release does not know: a newer release, or another program, made it."
+                " Start that release, or restore a backup from before it. Nothing was changed."
+            )
+
+
 def latest_revision() -> str:
-    """That of this release: each file of a migration begins with its revision, and they are in order."""
-    return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
+    """That of this release."""
+    return max(_revisions())
+
+
+@cache
+def _revisions() -> frozenset[str]:
+    """Each file of a migration begins with its revision, and they are in order."""
+    return frozenset(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
