@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from datacollect.assembly import create_hub
-from datacollect.db.migrate import migrate
+from datacollect.db import Database
+from datacollect.db.migrate import is_up_to_date, migrate
 from datacollect.db.walls import tenant_tables
 from datacollect.features.attachments import feature as attachments
 from datacollect.features.attachments.contents.collecting import CollectRounds
@@ -60,7 +61,7 @@ from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import going_round
 from datacollect.kernel.clock import Clock
-from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.errors import StartupError, Unavailable
 from datacollect.logs import reason_of
 from datacollect.objects import StorageUnavailable
 from datacollect.settings import Settings
@@ -135,7 +136,13 @@ _NOT_IN_LINE = (
     " minutes after there is room again: docs/how-to/when-something-is-wrong.md."
 )
 
+_UPGRADED = (
+    "A newer release has changed the database's tables. This process goes on by its own rules, and may answer 500 to what does"
+    " not fit them: end it, or replace it by the newer release. Nothing that was answered is lost."
+)
+
 _ROUND_SECONDS = 300
+_UPGRADED_SECONDS = 30
 
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI would tell whatever OpenTelemetry is set up in the process what exceptions say and where requests went, and so
@@ -193,6 +200,7 @@ async def rounds(hub: Hub) -> AsyncIterator[None]:
         if hub.settings.rounds:
             await going.enter_async_context(CollectRounds(hub.db, hub.clock, programs_with_attachments).running())
             await going.enter_async_context(LateStart(hub).running())
+            await going.enter_async_context(Outdated(hub.db).running())
             await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
         yield
 
@@ -251,6 +259,27 @@ class LateStart:
         if not self._is_done:
             await put_in_line(self._hub)
             self._is_done = True
+
+
+class Outdated:
+    """Says once that another process has brought the database to a newer release: on another machine, say, where this one was
+    forgotten. Nothing else would, though half of what devices send may be answered 500."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._is_told = False
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return going_round(self.look, seconds=_UPGRADED_SECONDS, name="app")
+
+    async def look(self) -> None:
+        if self._is_told:
+            return
+        try:
+            await is_up_to_date(self._db)
+        except StartupError:
+            self._is_told = True
+            _log.error("database.upgraded", help=_UPGRADED)
 
 
 async def _open_secrets(hub: Hub) -> None:

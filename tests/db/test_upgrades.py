@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, select, text
 from sqlalchemy import types as sql
 
-from datacollect.app import create_app  # imports every slice, and so every table
+from datacollect.app import Outdated, create_app  # imports every slice, and so every table
 from datacollect.cli.database import bring_up_to_date
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
@@ -18,7 +19,8 @@ from datacollect.db.metadata import metadata
 from datacollect.db.migrate import latest_revision
 from datacollect.db.upgrading import migration_config
 from datacollect.kernel.errors import StartupError
-from tests.conftest import ENGINES, database_url
+from tests.conftest import ENGINES, Migrated, database_url
+from tests.logs import told
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +98,27 @@ async def test_an_upgrade_for_which_there_is_no_room_says_to_make_some(
     ):
         with pytest.raises(StartupError, match=r"DiskFullError.*Make room on the disk of PostgreSQL\."):
             await bring_up_to_date(database)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_process_of_the_release_before_says_once_that_the_database_has_been_upgraded_under_it(
+    request: pytest.FixtureRequest, tmp_path: Path, migrated_once: Migrated, engine: str
+) -> None:
+    """Half of what was pushed to it was answered 500, and neither its log nor `/health` told why."""
+    async with (
+        migrated_once.database(engine, request, tmp_path) as url,
+        closing(open_database(url, data_dir=tmp_path, pool_size=1)) as database,
+    ):
+        outdated = Outdated(database)
+        with structlog.testing.capture_logs() as before:
+            await outdated.look()
+        async with database.transaction() as tx:
+            await tx.run("UPDATE alembic_version SET version_num = '9999'")
+        with structlog.testing.capture_logs() as after:
+            await outdated.look()
+            await outdated.look()
+    assert told(before, "database") == []
+    assert [(line["event"], line["log_level"]) for line in told(after, "database")] == [("database.upgraded", "error")]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
