@@ -27,6 +27,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.sealer import Sealer
 from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.entities.sweeping import Sweeper
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
@@ -164,6 +165,10 @@ class Filled:
                     say(f"sealed {await self._sealed():,} runs")
                 work.result()
         return await self._sealed()
+
+    async def sweep(self) -> None:
+        """Take away what edits have left in lists, as a hub would have while it grew."""
+        await Sweeper(self.database).catch_up(self._scope)
 
     async def _sealed(self) -> int:
         async with self.database.reading(self._scope) as view:

@@ -71,11 +71,15 @@ async def _fill(bench: Bench, full: Filled, total: int) -> None:
     runs = await full.seal()
     sealed = time.perf_counter() - begun - seconds - indexed
     say(f"sealed {runs:,} runs")
+    begun = time.perf_counter()
+    await full.sweep()
+    swept = time.perf_counter() - begun
+    say(f"swept what edits have left in lists, in {swept:.0f} s")
     await full.settle()
     bench.record(
         f"history/events{total}/fill", meter, events=filled, seconds=round(seconds, 1),
         events_per_s=rate(filled, seconds), indexing_seconds=round(indexed, 1), sealed_runs=runs,
-        sealing_seconds=round(sealed, 1),
+        sealing_seconds=round(sealed, 1), sweeping_seconds=round(swept, 1),
     )  # fmt: skip
 
 
