@@ -381,6 +381,11 @@ LISTS = {
     "hasConflict=true": "conflicts",
     "q=ana smi": "AND field=",
     "offset=1": NEWEST,
+    "area=A1&count=exact": "ix_listings_area",
+    "area=A1&type=group&sort=name&count=exact": "ix_listings_area",
+    "entityName=household&count=exact": "ix_listings_form",
+    "type=group&count=exact": "ix_listings_type",
+    "updatedSince=2025-01-01T00:00:00Z&count=exact": NEWEST,
 }
 
 

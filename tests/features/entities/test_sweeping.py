@@ -37,6 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "NEAR", 10)
     monkeypatch.setattr(places, "BLOCK_BITS", 6)
     monkeypatch.setattr(places, "FIRST_DUE", 4)
+    monkeypatch.setattr(places, "SHARE", 2)
 
 
 @pytest.fixture

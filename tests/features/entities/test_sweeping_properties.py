@@ -39,6 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "NEAR", 3)
     monkeypatch.setattr(places, "BLOCK_BITS", 3)
     monkeypatch.setattr(places, "FIRST_DUE", 2)
+    monkeypatch.setattr(places, "SHARE", 2)
 
 
 class Programs:

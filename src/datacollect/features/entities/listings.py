@@ -23,6 +23,10 @@ BLOCK_BITS = 12
 FIRST_DUE = 256
 """Rows of a stretch that mean nothing, before it is looked at."""
 
+SHARE = 8
+"""Of the rows of a stretch one in so many is stale before they are taken away. All of them may be of one area, form or type, whose
+readers pass over them; and a stretch is read for that as a whole."""
+
 LISTED = {
     "postgresql": "listings l CROSS JOIN LATERAL (SELECT * FROM entities e"
     " WHERE e.tenant_id = $1 AND e.guid = l.guid AND e.changed_position = l.position OFFSET 0) e",
@@ -60,8 +64,11 @@ class Left:
 
     @property
     def stretches(self) -> Sequence[tuple[int, int, int]]:
-        """How many each has lost, and from how many on one that nobody has counted for yet is due. In order, so that
-        whoever counts at the same time does not wait for each other."""
+        """How many each has lost, and from how many on one that nobody has counted for yet is due.
+
+        They are counted while the log is held, so whoever else writes to more than one of them has to hold it, too, and
+        whoever writes to one has to be at the end of the unit.
+        """
         return [(block, lost, FIRST_DUE) for block, lost in sorted(self.blocks.items())]
 
 

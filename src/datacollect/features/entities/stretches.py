@@ -171,11 +171,11 @@ async def take_away(tx: Tx, scope: TenantScope, places: Sequence[Place]) -> int:
 
 
 async def settle(tx: Tx, scope: TenantScope, stretch: Stretch, left: Counted) -> None:
-    """Store what is left of a stretch that was looked at. It is due once half of that is stale.
+    """Store what is left of a stretch that was looked at. It is due once an eighth of that is stale.
 
     Pushes count in the same rows while they hold the log: nobody may be waited for from here to the end of the unit.
     """
-    due = max(listings.FIRST_DUE, (left.rows + 1) // 2)
+    due = max(listings.FIRST_DUE, -(-left.rows // listings.SHARE))
     known = scope.tenant_id, stretch.block
     await tx.run(_SETTLE[tx.dialect], *known, stretch.due, stretch.stale, left.stale, due)
     if not left.rows:

@@ -1,9 +1,9 @@
 """The sweeper: it takes away the rows of lists that mean nothing any more, behind the pushes that have left them.
 
 A push takes its own away where they are near the end of the log, and only counts those that are farther back
-(`listings.py`). Once half of the rows of a stretch of the log are stale they go together: they are neighbours, and a page
+(`listings.py`). Once an eighth of the rows of a stretch of the log are stale they go together: they are neighbours, and a page
 that is written once loses many of them. Lists are right without it, as who reads them passes over what is stale. It keeps
-their table within twice the number of the entities, but for what is too little to be worth a look.
+their table near the number of the entities, but for what is too little to be worth a look.
 
 What is due is in the database, so nothing is lost when the process ends or the database is away: whoever starts next
 looks at all programs, and whoever pushes next at those that have grown. Several processes may be at work on one stretch;
@@ -22,7 +22,7 @@ import structlog
 from datacollect.db import Database
 from datacollect.eventstore.beside import Beside
 from datacollect.eventstore.store import Head
-from datacollect.features.entities import stretches
+from datacollect.features.entities import listings, stretches
 from datacollect.features.entities.listings import may_take_away
 from datacollect.features.entities.stretches import Counted, Page, Place, Stretch
 from datacollect.jobs.giving_way import GivingWay, Metered, Visitors
@@ -147,13 +147,13 @@ class Sweeper:
             return list(await stretches.due_stretches(view, scope, after=after, limit=_STRETCHES_AT_ONCE))
 
     async def _look_through(self, scope: TenantScope, stretch: Stretch, rest: _Rest) -> None:
-        """Take the stale rows of a stretch away if they are half of it or more; else see to it that it is let alone until
+        """Take the stale rows of a stretch away if they are an eighth of it or more; else see to it that it is let alone until
         they are."""
         found = Counted(0, 0)
         async for page in self._pages(scope, stretch, rest):
             on_page = await self._piece(self._count(scope, page), rest)
             found = Counted(found.rows + on_page.rows, found.stale + on_page.stale)
-        if stretch.is_to_be_tidied or 2 * found.stale >= found.rows:
+        if stretch.is_to_be_tidied or listings.SHARE * found.stale >= found.rows:
             async for page in self._pages(scope, stretch, rest):
                 taken = await self._clear(scope, page, rest)
                 if taken is None:

@@ -7,12 +7,13 @@ statements are planned once for all tenants and values.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from datacollect.db import Reading
 from datacollect.eventstore.lookup import position_recorded_by
 from datacollect.features.entities.finding import statements
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
-from datacollect.features.entities.finding.pages import Key, Order, Sort
+from datacollect.features.entities.finding.pages import NEWEST, Key, Order, Sort
 from datacollect.features.entities.finding.statements import More, Source, Sql, Wanted, no_more
 from datacollect.features.entities.indexing.lookups import Lookup
 from datacollect.features.entities.keys import form_key
@@ -30,6 +31,21 @@ Guids = Callable[[Sql], str]
 
 
 @dataclass(frozen=True, slots=True)
+class _Narrow:
+    """Entities that an index finds."""
+
+    guids: Guids
+    """The query for them, each once."""
+    bound: Guids
+    """A query that gives no fewer guids, and that is quicker to count."""
+
+    @classmethod
+    def of(cls, query: Callable[..., str], **asked: Any) -> "_Narrow":
+        """Of one of the queries that know a bound."""
+        return cls(partial(query, **asked), partial(query, **asked, is_bound=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """How the entities of a list are come by."""
 
@@ -39,7 +55,7 @@ class Way:
     merged: tuple[str, Collection[str]] | None = None
     """A column with an index in the order of changes, and the values to merge."""
     counted: int | None = None
-    """How many those are that can belong; None if they may be many."""
+    """How many can belong at most; None if they may be many."""
     is_by_lookup: bool = False
     """Whether they are what one of the lookups finds."""
     is_intersection: bool = False
@@ -105,7 +121,7 @@ async def choose_way(
     if filters.parent is not None:
         return Way(wanted, partial(statements.below, parent=filters.parent))
     found = [partial(statements.indexed, lookup=lookup) for lookup in lookups]
-    narrow: list[Guids] = [*found, *_few_by(scope, wanted)]
+    narrow = [*(_Narrow(query, query) for query in found), *_few_by(scope, wanted)]
     by_time = _by_time(wanted)
     if order.sort is Sort.LAST_UPDATED and not narrow:
         return Way(wanted, merged=by_time)
@@ -117,7 +133,7 @@ async def choose_way(
     if least <= few:
         best = counts.index(least)
         if best >= len(found):
-            return Way(wanted, narrow[best], counted=least)
+            return Way(wanted, narrow[best].guids, counted=least)
         return Way(wanted, lambda sql: statements.each_once(found[best](sql)), counted=least, is_by_lookup=True)
     if len(found) > 1:
         return Way(wanted, lambda sql: statements.all_of([query(sql) for query in found]), is_intersection=True)
@@ -126,11 +142,12 @@ async def choose_way(
     return Way(wanted)
 
 
-def _few_by(scope: TenantScope, wanted: Wanted) -> list[Guids]:
+def _few_by(scope: TenantScope, wanted: Wanted) -> list[_Narrow]:
     """Filters that no index has in the order of changes."""
-    found: list[Guids] = [partial(_marked, mark=mark) for mark, is_wanted in wanted.filters.marks if is_wanted]
+    marked = [partial(_marked, mark=mark) for mark, is_wanted in wanted.filters.marks if is_wanted]
+    found = [_Narrow(query, query) for query in marked]
     if scope.reach.is_by_area:
-        found.append(partial(statements.in_reach, reach=scope.reach))
+        found.append(_Narrow.of(statements.in_reach, reach=scope.reach))
     return found
 
 
@@ -138,17 +155,17 @@ def _marked(sql: Sql, *, mark: EntityMark) -> str:
     return statements.each_once(f"SELECT '' AS guid WHERE false UNION ALL {mark(sql.tenant)}")
 
 
-def _many_by(wanted: Wanted) -> list[Guids]:
+def _many_by(wanted: Wanted) -> list[_Narrow]:
     filters = wanted.filters
-    found: list[Guids] = []
+    found: list[_Narrow] = []
     if wanted.since is not None:
-        found.append(partial(statements.changed_since, position=wanted.since))
+        found.append(_Narrow.of(statements.changed_since, position=wanted.since))
     if filters.areas:
-        found.append(partial(statements.in_areas, areas=filters.areas))
+        found.append(_Narrow.of(statements.in_areas, areas=filters.areas))
     if filters.entity_names:
-        found.append(partial(statements.of_forms, names=filters.entity_names))
+        found.append(_Narrow.of(statements.of_forms, names=filters.entity_names))
     if filters.types:
-        found.append(partial(statements.of_types, types=filters.types))
+        found.append(_Narrow.of(statements.of_types, types=filters.types))
     return found
 
 
@@ -162,17 +179,27 @@ def _by_time(wanted: Wanted) -> tuple[str, Collection[str]] | None:
     return None
 
 
-async def _count(view: Reading, scope: TenantScope, queries: Sequence[Guids], *, most: int) -> Sequence[int]:
+async def _count(view: Reading, scope: TenantScope, narrow: Sequence[_Narrow], *, most: int) -> Sequence[int]:
     sql = Sql(view.dialect, scope)
-    text = statements.count_few([query(sql) for query in queries], most=most)
+    text = statements.count_few([one.bound(sql) for one in narrow], most=most)
     return list((await view.fetch(text, *sql.values))[0])
+
+
+def _all_of(sql: Sql, way: Way) -> Source:
+    """What a way leads to, in no order."""
+    by, wanted = _by_time(way.wanted), way.wanted
+    if way.guids is not None:
+        return way.source(sql)
+    if by is not None:
+        return statements.walk_by(sql, wanted, *by)
+    return statements.walk(sql, wanted) if wanted.since is None else statements.walk_in_order(sql, wanted, NEWEST)
 
 
 async def count_on(view: Reading, scope: TenantScope, way: Way, *, exactly: bool) -> int | None:
     """How many entities the way leads to; None if that is not soon counted. One statement."""
     sql = Sql(view.dialect, scope)
     if exactly or way.is_counted:
-        text = statements.counted(way.source(sql))
+        text = statements.counted(_all_of(sql, way))
         return int((await view.fetch(text, *sql.values))[0][0])
     if way.guids is not None:
         source = statements.gather(sql, statements.first_of(way.guids(sql), 2 * FEW + 1), way.wanted)

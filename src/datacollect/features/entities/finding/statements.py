@@ -30,6 +30,7 @@ DATA = ("data",)
 """The column whose length is that of an entity."""
 
 _RECORD = f"'{Kind.RECORD.value}'"
+_INDEXES = {"area_id": "ix_listings_area", "form_key": "ix_listings_form", "type": "ix_listings_type"}
 
 
 class Sql:
@@ -67,12 +68,21 @@ class Sql:
             return f"json_each({self.bind(json_text(sorted(values)))}) AS asked"
         return f"unnest({self.bind(sorted(values), 'text[]')}) AS asked (value)"
 
-    def listed(self, row: str = "e", place: str = "l") -> str:
+    def places(self, by: str | None = None) -> str:
+        """Places in lists, as `l`, by the index of a column or in the order of changes."""
+        # SQLite takes the table itself for the better way where a column is asked for that the index has not.
+        return f"listings l INDEXED BY {_INDEXES[by]}" if self.is_sqlite and by is not None else "listings l"
+
+    def listed(self, row: str = "e", *, by: str | None = None) -> str:
         """Rows of entities that exist, each by the row of its place in lists, in whose order they come."""
-        found = f"{row}.tenant_id = {self.tenant} AND {row}.guid = {place}.guid AND {row}.changed_position = {place}.position"
+        found = f"{row}.tenant_id = {self.tenant} AND {row}.guid = l.guid AND {row}.changed_position = l.position"
         if self.is_sqlite:
-            return f"listings {place} CROSS JOIN entities {row} ON {found}"
-        return f"listings {place} CROSS JOIN LATERAL (SELECT * FROM entities {row} WHERE {found} OFFSET 0) {row}"
+            return f"{self.places(by)} CROSS JOIN entities {row} ON {found}"
+        return f"{self.places(by)} CROSS JOIN LATERAL (SELECT * FROM entities {row} WHERE {found} OFFSET 0) {row}"
+
+    def plain(self, column: str) -> str:
+        """A column in a condition that is to leave rows out, and not to choose an index."""
+        return f"+{column}" if self.is_sqlite else f"({column} || '')"
 
     def alone(self) -> str:
         """Keeps PostgreSQL from taking an inner query apart, and so from reading a table to join with it."""
@@ -113,14 +123,33 @@ class Wanted:
     """Changed behind that position in the log: what `updated_since` comes to."""
 
 
-def places_of(sql: Sql, wanted: Wanted, order: Order) -> list[str]:
-    """The filters as conditions on a place in lists, as far as the index of an order helps to find it."""
+def places_of(sql: Sql, wanted: Wanted, *, by: str | None = None) -> list[str]:
+    """The filters once more, as conditions on places in lists: what cannot belong need not be looked up.
+
+    `by` is the column that rows are found by; the others leave rows out.
+    """
+    filters = wanted.filters
+    forms = {form_key(name) for name in filters.entity_names}
     found = [f"l.tenant_id = {sql.tenant}"]
-    if order.sort is Sort.ENTITY_NAME and wanted.filters.entity_names:
-        found.append(sql.among("l.form_key", {form_key(name) for name in wanted.filters.entity_names}))
+    for column, values in (("area_id", filters.areas), ("form_key", forms), ("type", filters.types)):
+        if values and column != by:
+            found.append(sql.among(sql.plain(f"l.{column}"), values))
     if wanted.since is not None:
         found.append(f"l.position > {sql.bind(wanted.since, 'bigint')}")
+    kinds = _kinds_of(sql.scope.reach)
+    if kinds:
+        found.append(sql.among(sql.plain("l.type"), kinds))
     return found
+
+
+def _kinds_of(reach: Reach) -> Collection[str]:
+    """What may be within a reach, as far as its boxes say; a record may be where its parent is."""
+    kinds: set[str] = {Kind.RECORD.value}
+    for box in reach.boxes:
+        if box.entity_types is None:
+            return ()
+        kinds |= set(box.entity_types)
+    return kinds
 
 
 def conditions_of(sql: Sql, wanted: Wanted, *, row: str = "e") -> list[str]:
@@ -201,21 +230,22 @@ def _own_kind(sql: Sql, box: Box, row: str) -> str:
 # -- queries that give the guids of all entities that can belong, by an index; each guid once
 
 
-def in_reach(sql: Sql, reach: Reach, *, column: str = "guid") -> str:
+#
+# With `is_bound` they give no fewer guids than there are, and do not look entities up: for counting whether they are few.
+
+
+def in_reach(sql: Sql, reach: Reach, *, column: str = "guid", is_bound: bool = False) -> str:
     """A column of those within a reach that is limited to areas: who is there, and what belongs to them.
 
     Nobody is in two boxes, as these have no kind in common: each comes once.
     """
-    return " UNION ALL ".join(_in_box(sql, box, column) for box in reach.boxes)
+    return " UNION ALL ".join(_in_box(sql, box, column, is_bound=is_bound) for box in reach.boxes)
 
 
-def _in_box(sql: Sql, box: Box, column: str) -> str:
+def _in_box(sql: Sql, box: Box, column: str, *, is_bound: bool) -> str:
     assert box.area_ids is not None
+    own = _own(sql, box, column, is_bound=is_bound)
     kind = _own_kind(sql, box, "e")
-    own = (
-        f"SELECT e.{column} FROM {sql.listed()} WHERE l.tenant_id = {sql.tenant} AND {sql.live()}"
-        f" AND {sql.among('l.area_id', box.area_ids)} AND e.type <> {_RECORD} AND {kind}"
-    )
     child = (
         f"{sql.live()} AND e.parent_guid IS NOT NULL"
         f" AND (e.type = {_RECORD} OR ({kind} AND e.area_id IS NULL)) AND {_kind_by_parent(sql, box, 'e')}"
@@ -225,14 +255,26 @@ def _in_box(sql: Sql, box: Box, column: str) -> str:
     return f"{own} UNION ALL {_children(sql, parents, child, column)}"
 
 
+def _own(sql: Sql, box: Box, column: str, *, is_bound: bool) -> str:
+    """Those in the box by what they are themselves."""
+    assert box.area_ids is not None
+    kind = sql.plain("l.type")
+    places = f"l.tenant_id = {sql.tenant} AND {sql.among('l.area_id', box.area_ids)} AND {kind} <> {_RECORD}"
+    if box.entity_types is not None:
+        places += f" AND {sql.among(kind, box.entity_types)}"
+    if is_bound:
+        return f"SELECT l.{column} FROM {sql.places('area_id')} WHERE {places}"
+    return f"SELECT e.{column} FROM {sql.listed(by='area_id')} WHERE {places} AND {sql.live()}"
+
+
 def _children(sql: Sql, parents: str, child: str, column: str) -> str:
     if sql.is_sqlite:
         return (
-            f"SELECT e.{column} FROM {sql.listed('p')} CROSS JOIN entities e"
+            f"SELECT e.{column} FROM {sql.listed('p', by='area_id')} CROSS JOIN entities e"
             f" ON e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid WHERE {parents} AND {child}"
         )
     return (
-        f"SELECT c.{column} FROM {sql.listed('p')} CROSS JOIN LATERAL (SELECT e.{column} FROM entities e"
+        f"SELECT c.{column} FROM {sql.listed('p', by='area_id')} CROSS JOIN LATERAL (SELECT e.{column} FROM entities e"
         f" WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid AND {child} OFFSET 0) c WHERE {parents}"
     )
 
@@ -248,16 +290,17 @@ def below(sql: Sql, parent: str) -> str:
     )
 
 
-def in_areas(sql: Sql, areas: Collection[str]) -> str:
-    return _listed_guids(sql, [sql.among("l.area_id", areas)])
+def in_areas(sql: Sql, areas: Collection[str], *, is_bound: bool = False) -> str:
+    return _listed_guids(sql, "area_id", [sql.among("l.area_id", areas)], is_bound=is_bound)
 
 
-def of_forms(sql: Sql, names: Collection[str]) -> str:
-    return _listed_guids(sql, [sql.among("l.form_key", {form_key(name) for name in names}), *forms_are(sql, names)])
+def of_forms(sql: Sql, names: Collection[str], *, is_bound: bool = False) -> str:
+    keys = sql.among("l.form_key", {form_key(name) for name in names})
+    return _listed_guids(sql, "form_key", [keys], () if is_bound else forms_are(sql, names), is_bound=is_bound)
 
 
-def of_types(sql: Sql, types: Collection[str]) -> str:
-    return _listed_guids(sql, [sql.among("l.type", types)])
+def of_types(sql: Sql, types: Collection[str], *, is_bound: bool = False) -> str:
+    return _listed_guids(sql, "type", [sql.among("l.type", types)], is_bound=is_bound)
 
 
 def linked(sql: Sql, external_id: str) -> str:
@@ -272,8 +315,8 @@ def named(sql: Sql, guids: Collection[str]) -> str:
     return f"SELECT asked.value AS guid FROM {sql.each(set(guids))}"
 
 
-def changed_since(sql: Sql, position: int) -> str:
-    return _listed_guids(sql, [f"l.position > {sql.bind(position, 'bigint')}"])
+def changed_since(sql: Sql, position: int, *, is_bound: bool = False) -> str:
+    return _listed_guids(sql, None, [f"l.position > {sql.bind(position, 'bigint')}"], is_bound=is_bound)
 
 
 def each_once(query: str) -> str:
@@ -285,9 +328,13 @@ def all_of(queries: Sequence[str]) -> str:
     return " INTERSECT ".join(f"SELECT guid FROM ({query}) AS one" for query in queries)
 
 
-def _listed_guids(sql: Sql, conditions: Iterable[str]) -> str:
-    where = " AND ".join((f"l.tenant_id = {sql.tenant}", sql.live(), *conditions))
-    return f"SELECT e.guid FROM {sql.listed()} WHERE {where}"
+def _listed_guids(
+    sql: Sql, by: str | None, places: Iterable[str], more: Iterable[str] = (), *, is_bound: bool = False
+) -> str:
+    where = " AND ".join((f"l.tenant_id = {sql.tenant}", *places))
+    if is_bound:
+        return f"SELECT l.guid FROM {sql.places(by)} WHERE {where}"
+    return f"SELECT e.guid FROM {sql.listed(by=by)} WHERE {' AND '.join((where, sql.live(), *more))}"
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
@@ -346,7 +393,17 @@ def walk_in_order(sql: Sql, wanted: Wanted, order: Order) -> Source:
     """All entities, by the index of an order."""
     if not order.is_by_change:
         return walk(sql, wanted)
-    return Source(sql.listed(), [*places_of(sql, wanted, order), *conditions_of(sql, wanted)], is_listed=True)
+    if order.sort is Sort.ENTITY_NAME and wanted.filters.entity_names:
+        return walk_by(sql, wanted, "form_key", {form_key(name) for name in wanted.filters.entity_names})
+    return Source(sql.listed(), [*places_of(sql, wanted), *conditions_of(sql, wanted)], is_listed=True)
+
+
+def walk_by(sql: Sql, wanted: Wanted, column: str, values: Collection[str]) -> Source:
+    """All entities, by the index of a column that places in lists have, too."""
+    those = sql.among(f"l.{column}", values)
+    return Source(
+        sql.listed(by=column), [*places_of(sql, wanted, by=column), those, *conditions_of(sql, wanted)], is_listed=True
+    )
 
 
 def gather(sql: Sql, guids: str, wanted: Wanted) -> Source:
@@ -401,9 +458,8 @@ def merged(
     """A page in the order of changes, of the entities with one of some values in a column that has an index in that
     order: of each value the first few, then the first few of all."""
     asked = sql.each(values)
-    conditions = [f"l.tenant_id = {sql.tenant}", f"l.{column} = asked.value", *conditions_of(sql, wanted, row="o")]
-    if wanted.since is not None:
-        conditions.append(f"l.position > {sql.bind(wanted.since, 'bigint')}")
+    places = [*places_of(sql, wanted, by=column), f"l.{column} = asked.value"]
+    conditions = [*places, *conditions_of(sql, wanted, row="o")]
     if after is not None:
         conditions.append(_behind(sql, order, after, "l"))
     conditions += more(sql, "o")
@@ -412,12 +468,12 @@ def merged(
     if sql.is_sqlite:
         keys = (
             f"SELECT e.guid FROM {asked} CROSS JOIN entities e"
-            f" ON e.rowid IN (SELECT o.rowid FROM {sql.listed('o')} {few}) {cut}"
+            f" ON e.rowid IN (SELECT o.rowid FROM {sql.listed('o', by=column)} {few}) {cut}"
         )
     else:
         keys = (
             f"SELECT e.guid FROM {asked} CROSS JOIN LATERAL"
-            f" (SELECT l.position AS changed_position, l.guid FROM {sql.listed('o')} {few}) e {cut}"
+            f" (SELECT l.position AS changed_position, l.guid FROM {sql.listed('o', by=column)} {few}) e {cut}"
         )
     return _rows_of(sql, keys, order, columns)
 
@@ -488,7 +544,7 @@ def first_of_all(sql: Sql, most: int) -> str:
 def first_that_have(sql: Sql, column: str, values: Collection[str], most: int) -> str:
     """Some of the entities with one of some values in a column that places in lists have, too."""
     where = f"l.tenant_id = {sql.tenant} AND {sql.live()} AND {sql.among(f'l.{column}', values)}"
-    return f"(SELECT e.* FROM {sql.listed()} WHERE {where} LIMIT {most}) AS e"
+    return f"(SELECT e.* FROM {sql.listed(by=column)} WHERE {where} LIMIT {most}) AS e"
 
 
 def count_few(queries: Sequence[str], *, most: int) -> str:
