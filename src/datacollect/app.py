@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 
 import structlog
@@ -158,7 +158,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            await prepare(hub)
+            with _telling():
+                await prepare(hub)
             async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
                 async with hub.indexes.running(), hub.listings.running():
                     yield
@@ -207,6 +208,17 @@ async def rounds(hub: Hub) -> AsyncIterator[None]:
 
 def sealing(hub: Hub) -> AbstractAsyncContextManager[None]:
     return hub.sealer.running() if hub.settings.seal_segments else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """Of a process that replaces another nobody else tells why it cannot start: the server has a trace with people's data in
+    it, and of that the log keeps the first line."""
+    try:
+        yield
+    except Exception as error:
+        _log.error("app.not_started", exc_info=error)
+        raise
 
 
 async def prepare(hub: Hub) -> None:

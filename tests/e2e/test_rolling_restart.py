@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -121,6 +122,26 @@ def test_processes_are_replaced_without_a_failed_request_and_end_with_the_one_th
         hub.process.kill()
         # Nobody would replace them or tell them to end any more, and whoever is started in its place would find the port taken.
         wait_until(lambda: not any(map(is_running, workers)) and not listens(hub.port))
+
+
+async def test_the_log_says_why_a_process_in_the_place_of_another_could_not_start_and_the_others_stay(
+    serve: Serve, postgres_url: str, tmp_path: Path
+) -> None:
+    """It said `Traceback (most recent call last):`."""
+    with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2", DB_POOL_SIZE="5") as hub:
+        wait_until(lambda: httpx2.get(f"{hub.url}/health").status_code == 200)
+        admin = await asyncpg.connect(postgres_url)
+        await admin.execute("UPDATE alembic_version SET version_num = '9999'")
+        await admin.close()
+        before = children_of(hub.process.pid)
+        hub.process.send_signal(signal.SIGHUP)
+        log = tmp_path / f"serve-{hub.port}.log"
+        wait_until(lambda: "server.replacement_given_up" in log.read_text())
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        [why] = [line for line in lines if line["event"] == "app.not_started"]
+        assert "The database has schema 9999, which this release does not know" in why["exception"]
+        assert before <= children_of(hub.process.pid)
+        assert httpx2.get(f"{hub.url}/health").status_code == 200
 
 
 def test_told_to_end_in_the_middle_of_it_the_hub_ends_and_leaves_nobody_behind(serve: Serve, postgres_url: str) -> None:
