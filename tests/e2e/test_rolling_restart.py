@@ -13,7 +13,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from tests.e2e.conftest import Run, Serve
+from tests.e2e.conftest import Run, Running, Serve
 from tests.factories import make_config, make_event
 from tests.processes import PATIENCE_SECONDS, listens, wait_until
 
@@ -73,6 +73,18 @@ def is_running(pid: str) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def replace_all(hub: Running) -> None:
+    before = children_of(hub.process.pid)
+    hub.process.send_signal(signal.SIGHUP)
+
+    def replaced() -> bool:
+        now = children_of(hub.process.pid)
+        # What they have in common is Python's own helper.
+        return len(now) == len(before) and len(now & before) <= 1
+
+    wait_until(replaced)
+
+
 def signed_in(url: str) -> tuple[str, str]:
     """A token, and a program."""
     credentials = {"email": "admin@hub.test", "password": "Correct-Horse-7"}
@@ -88,19 +100,11 @@ def test_processes_are_replaced_without_a_failed_request_and_end_with_the_one_th
 ) -> None:
     with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2", DB_POOL_SIZE="5") as hub:
         token, program = signed_in(hub.url)
-        before = children_of(hub.process.pid)
         hammers = [Hammer(hub.port, token, program) for _ in range(CLIENTS)]
         for hammer in hammers:
             hammer.start()
         wait_until(lambda: all(hammer.outcomes["200"] > 5 for hammer in hammers))
-        hub.process.send_signal(signal.SIGHUP)
-
-        def replaced() -> bool:
-            now = children_of(hub.process.pid)
-            # What they have in common is Python's own helper.
-            return len(now) == len(before) and len(now & before) <= 1
-
-        wait_until(replaced)
+        replace_all(hub)
         so_far = [hammer.outcomes["200"] for hammer in hammers]
         wait_until(
             lambda: all(hammer.outcomes["200"] > known + 5 for hammer, known in zip(hammers, so_far, strict=True))
@@ -127,20 +131,31 @@ def test_processes_are_replaced_without_a_failed_request_and_end_with_the_one_th
 async def test_the_log_says_why_a_process_in_the_place_of_another_could_not_start_and_the_others_stay(
     serve: Serve, postgres_url: str, tmp_path: Path
 ) -> None:
-    """It said `Traceback (most recent call last):`."""
+    """It said `Traceback (most recent call last):`, or all of it."""
     with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2", DB_POOL_SIZE="5") as hub:
-        wait_until(lambda: httpx2.get(f"{hub.url}/health").status_code == 200)
+        log, own = tmp_path / f"serve-{hub.port}.log", tmp_path / ".env"
+        replace_all(hub)  # so that all of them have begun to serve
+        before = children_of(hub.process.pid)
+
+        def given_up(times: int) -> bool:
+            return log.read_text().count("server.replacement_given_up") == times
+
+        own.write_text("SYNC_SERVER_PORT=http\n")
+        hub.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: given_up(1))
+        own.unlink()
         admin = await asyncpg.connect(postgres_url)
         await admin.execute("UPDATE alembic_version SET version_num = '9999'")
         await admin.close()
-        before = children_of(hub.process.pid)
         hub.process.send_signal(signal.SIGHUP)
-        log = tmp_path / f"serve-{hub.port}.log"
-        wait_until(lambda: "server.replacement_given_up" in log.read_text())
+        wait_until(lambda: given_up(2))
+
         lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-        [why] = [line for line in lines if line["event"] == "app.not_started"]
-        assert "The database has schema 9999, which this release does not know" in why["exception"]
-        assert before <= children_of(hub.process.pid)
+        settings, schema = [line for line in lines if line["event"] == "app.not_started"]
+        assert settings["reason"].startswith("SYNC_SERVER_PORT: Input should be a valid integer")
+        assert "The database has schema 9999, which this release does not know" in schema["exception"]
+        assert "SpawnProcess" not in log.read_text()
+        assert children_of(hub.process.pid) == before
         assert httpx2.get(f"{hub.url}/health").status_code == 200
 
 

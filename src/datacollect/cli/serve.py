@@ -16,19 +16,20 @@ import structlog
 import typer
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 
 from datacollect.app import create_app, prepare
 from datacollect.assembly import create_hub
 from datacollect.cli.alone import alone_in
 from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable, storing_in
-from datacollect.cli.failures import reporting
+from datacollect.cli.failures import reporting, said_of
 from datacollect.cli.showing import counted
 from datacollect.cli.start_warnings import warn_of_data, warn_of_settings
 from datacollect.cli.supervisor import Supervisor
 from datacollect.db import Database
 from datacollect.http.protocol import DrainingProtocol, HubProtocol
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import DataCollectError, StartupError
 from datacollect.logs import configure_logging
 from datacollect.settings import Settings, check_startup, load_settings
 
@@ -78,10 +79,16 @@ def _end_before_serving(*_: object) -> None:
 def worker_app() -> ASGIApp:
     """The application of one server process among several; each reads the environment again."""
     _end_with_parent()
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    _give_back_large_blocks()
-    return settled(create_app(settings))
+    configure_logging("error")  # until it is known what is asked for
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        _give_back_large_blocks()
+        return settled(create_app(settings))
+    except DataCollectError as refused:
+        # What is in `.env` may have been changed since the first start.
+        structlog.get_logger(component="app").error("app.not_started", reason=said_of(refused))
+        sys.exit(STARTUP_FAILURE)  # so that the next one is not started at once, and again and again
 
 
 def _end_with_parent() -> None:
