@@ -100,7 +100,7 @@ class _Side:
 
     name: str
     filled: Filled
-    chance: random.Random = field(default_factory=lambda: random.Random(23))
+    chance: random.Random = field(default_factory=random.Random)
     people: list[str] = field(default_factory=list)
     """Some of those who are registered."""
     cursors: dict[str, list[str]] = field(default_factory=dict)
@@ -137,6 +137,8 @@ _Ask = Callable[[_Side, int], Awaitable[Answer]]
 async def _measure(bench: Bench, key: str, sides: list[_Side]) -> None:
     client, maker = bench.client, EventMaker(start=datetime.now(UTC))
     for side in sides:
+        # Other people each time that a kept program is measured: those of the last time are at hand.
+        side.chance = random.Random(await side.filled.head())
         side.people = await side.filled.some_people(_SOME_PEOPLE, side.chance)
         # So that there is somebody to edit in the new one.
         newcomers = [maker.create() for _ in range(_BATCHES[-1])]
