@@ -46,8 +46,6 @@ TENANT_TABLES = {
     "program_contents",
     "search_terms",
     "search_indexes",
-    "listings",
-    "listing_blocks",
     "attachments",
     "attachment_heads",
     "attachment_contents",

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 
+from datacollect.features.entities.finding import scanning
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -164,6 +165,37 @@ async def test_pages_of_a_search_follow_each_other(admin: AsyncClient, program: 
     assert found == ["g", "p-3", "p-2", "p-1", "p-0"]
     for bad in ({"cursor": "x"}, {"cursor": 1}, {"fields": "no"}, {"fields": 1}):
         assert (await search(admin, program, **bad)).status_code == 400
+
+
+@pytest.mark.parametrize("latest", [0, 9, 20_000])
+async def test_what_was_changed_last_comes_first_wherever_it_is_come_by(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch, latest: int
+) -> None:
+    """By its place in lists, or by its key: PostgreSQL goes through what is further back by that."""
+    monkeypatch.setattr(scanning, "LATEST", latest)
+    monkeypatch.setattr(scanning, "_LONGEST_PAGE", 4)
+    program = await make_program(admin)
+    await push(admin, program, *(make_event(entity=f"e-{n}", data={"name": f"N {n}", "n": n}) for n in range(23)))
+    for n in (7, 3, 21, 11, 7, 0):
+        await push(admin, program, make_event("update-individual", entity=f"e-{n}", data={"edited": True}))
+    listed = (await admin.get("/api/entities", params={"configId": program})).json()
+    for criterion in ({"name": {"$regex": "n"}}, {"edited": True}, {"n": {"$gte": 5}}, {"edited": {"$exists": False}}):
+        expected = [
+            one["guid"]
+            for one in listed
+            if {"name": True, "n": one["data"]["n"] >= 5}.get(next(iter(criterion)), False)
+            or (criterion == {"edited": True} and "edited" in one["data"])
+            or (criterion == {"edited": {"$exists": False}} and "edited" not in one["data"])
+        ]
+        for limit in (1, 3, 50):
+            found, cursor = list[str](), None
+            while cursor or not found:
+                answer = await search(admin, program, criterion, limit=limit, cursor=cursor)
+                found += [entity["guid"] for entity in answer.json()]
+                cursor = answer.headers.get("X-Next-Cursor")
+                if cursor is None:
+                    break
+            assert found == expected, (criterion, limit)
 
 
 async def test_only_the_current_state_is_found(admin: AsyncClient, program: str) -> None:

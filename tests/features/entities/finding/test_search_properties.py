@@ -13,6 +13,7 @@ from httpx2 import AsyncClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from datacollect.features.entities.finding import scanning
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import login, make_person
@@ -137,18 +138,31 @@ async def listed(client: AsyncClient, program: str) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=CROWDS, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(people=PEOPLE, searches=st.lists(CRITERIA, min_size=1, max_size=10), followed=st.integers(0, 30))
-@example(people=[({"village": 1e300}, "A1")], searches=[[{"village": {"$gt": 0}}], [{"village": 1e300}]], followed=0)
-@example(people=[({"village": -1e300}, None)], searches=[[{"village": {"$lt": 0}}], [{"n": 0}]], followed=1)
+@given(
+    people=PEOPLE,
+    searches=st.lists(CRITERIA, min_size=1, max_size=10),
+    followed=st.integers(0, 30),
+    latest=st.sampled_from([0, 4, 20_000]),
+)
+@example(
+    people=[({"village": 1e300}, "A1")],
+    searches=[[{"village": {"$gt": 0}}], [{"village": 1e300}]],
+    followed=0,
+    latest=0,
+)
+@example(people=[({"village": -1e300}, None)], searches=[[{"village": {"$lt": 0}}], [{"n": 0}]], followed=1, latest=9)
 async def test_a_search_finds_what_meets_the_criteria(
     app: FastAPI,
     admin: AsyncClient,
     people: list[tuple[dict[str, Any], str | None]],
     searches: list[list[dict[str, Any]]],
     followed: int,
+    latest: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the index and without: `indexed` has the fields of `SEARCHABLE`, `plain` has the three that all have. The
-    index has come by so many of the people as `followed` says."""
+    index has come by so many of the people as `followed` says. What changed beyond `latest` is come by by its key."""
+    monkeypatch.setattr(scanning, "LATEST", latest)
     forms = [{"id": "f1", "name": "individual", "title": "Person", "formio": SEARCHABLE}]
     indexed, plain, other = new_id(), new_id(), new_id()
     await admin.post("/api/apps", json=make_config(indexed, entityForms=forms))

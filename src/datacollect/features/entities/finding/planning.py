@@ -69,6 +69,11 @@ class Way:
     def is_counted(self) -> bool:
         return self.counted is not None
 
+    @property
+    def is_whole_program(self) -> bool:
+        """Whether it leads through all entities."""
+        return self.guids is None and self.merged is None and self.wanted.since is None
+
     def latest(self, since: int) -> "Way":
         """The entities that changed behind a position, all of them."""
         return Way(replace(self.wanted, since=max(since, self.wanted.since or 0)))

@@ -509,6 +509,16 @@ def _columns_of(order: Order, row: str) -> Sequence[str]:
     return [f"{row}.{named.get(column, column)}" for column in order.sort.columns]
 
 
+def further_on(sql: Sql, order: Order, after: Key | None, *, row: str, through: int) -> list[str]:
+    """Conditions on entities that were last changed up to a position, and are behind a key in an order."""
+    found = [f"{row}.changed_position <= {sql.bind(through, 'bigint')}"]
+    return found if after is None else [*found, _behind(sql, order, after, row)]
+
+
+def newest_position(sql: Sql) -> str:
+    return f"SELECT coalesce(max(l.position), 0) FROM listings l WHERE l.tenant_id = {sql.tenant}"
+
+
 def rows_of(sql: Sql, guids: Sequence[str]) -> str:
     """The entities of these guids, those that are there and may be seen, in the order of the guids."""
     if sql.is_sqlite:
