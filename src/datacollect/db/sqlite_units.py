@@ -27,11 +27,14 @@ _COMMIT = "COMMIT"
 WAITING = "PRAGMA busy_timeout=10000"
 """For other processes that write."""
 
-_MOST_WAITING = 200
+_MOST_WAITING = 300
 """Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
 
 _FEW_ROWS = 100
-"""Which may be read or written on the loop: an event can be about a group of thousands."""
+"""Which may be read on the loop: an event can be about a group of thousands."""
+
+_FEW_WRITTEN = 150
+"""Rows that may be written there: an event is one, its entity another, and so is where that stands in lists."""
 
 _MOST_HERE_BYTES = 1024 * 1024
 """Of texts, likewise: few rows can hold much. It is read once more in a thread, from its beginning."""
@@ -192,7 +195,7 @@ class SqliteTx(SqliteReading, Tx):
 
     def _may_be_done_here(self, writes: Sequence[_Write]) -> bool:
         is_small = 0 < self.events < MANY
-        return is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_ROWS
+        return is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_WRITTEN
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
         try:

@@ -4,6 +4,7 @@ They exist twice: for the live tables, and for those in which a rebuild makes th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -339,18 +340,23 @@ async def save_entities(
     if changes and tx.dialect == "postgresql":
         await _save_on_postgres(tx, scope, changes, tables, terms)
         return
-    added, changed = [], []
+    added, changed, listed = [], [], []
     async for some in in_turns(changes, holding=True):
         for before, after in some:
             values = _entity_values(after)
+            if tables.is_listed and after.is_live:
+                listed.append((scope.tenant_id, *_place_among(values)))
             if before is not None and _is_same_to_indexes(before, after):
                 changed.append((*(values[at] for at in _AT_UNINDEXED), scope.tenant_id, after.guid))
             else:
                 added.append((scope.tenant_id, *values))
     await tx.run_many(tables.add_entity, added)
     await tx.run_many(tables.change_entity, changed)
+    await tx.run_many(_LIST_ONE, listed)
     if tables.is_listed:
-        await _list(tx, scope, changes)
+        left = left_by(changes)
+        await tx.run_many(_LEAVE, [(scope.tenant_id, *one) for one in left.near])
+        await tx.run_many(_COUNT_ONE_STALE, [(scope.tenant_id, *one) for one in left.stretches])
     await indexing.add_terms(tx, scope, terms)
 
 
@@ -370,28 +376,11 @@ async def _save_on_postgres(
     await tx.run(tables.save_entities(with_terms=bool(terms), with_left=not left.is_nothing), scope.tenant_id, *columns)
 
 
-async def _list(tx: Tx, scope: TenantScope, changes: Sequence[Change]) -> None:
-    """For SQLite: put what changed at the end of lists, and take it from where it was."""
-    tenant, left = scope.tenant_id, left_by(changes)
-    listed = [
-        (
-            tenant,
-            e.changed_position,
-            e.guid,
-            e.kind.value if e.kind is not None else None,
-            form_key(e.entity_name),
-            e.area_id,
-        )
-        for _, e in changes
-        if e.is_live
-    ]
-    await tx.run_many(_LIST_ONE, listed)
-    await tx.run_many(_LEAVE, [(tenant, *one) for one in left.near])
-    await tx.run_many(_COUNT_ONE_STALE, [(tenant, *one) for one in left.stretches])
-
-
 _LIST_ONE = f"{LIST} VALUES (?, ?, ?, ?, ?, ?){LISTED_AGAIN}"
 _COUNT_ONE_STALE = _COUNT_STALE.format(rows="VALUES (?, ?, ?, ?)")
+_place_among = itemgetter(
+    *map(ENTITY_COLUMNS.split(", ").index, ("changed_position", "guid", "type", "form_key", "area_id"))
+)
 _AT_UNINDEXED = [ENTITY_COLUMNS.split(", ").index(name) for name in _UNINDEXED]
 
 
