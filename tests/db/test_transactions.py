@@ -404,7 +404,7 @@ async def test_a_small_unit_does_not_wait_for_a_large_one_behind_it(small: Sqlit
         async with small.transaction(system_scope(TenantId("large"))) as tx:
             await tx.run("INSERT INTO notes (id) VALUES (?)", number)
             if number == 1:
-                await asyncio.sleep(0.05)  # it takes long
+                await asyncio.sleep(0.5)  # it takes long, also beside a commit to a slow disk
             else:
                 await is_answered.wait()
 

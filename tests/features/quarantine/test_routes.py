@@ -339,8 +339,8 @@ async def test_several_are_replayed_oldest_first_with_a_verdict_each(admin: Asyn
     ids = [row["id"] for row in rows] + [gone["id"], "nothing", rows[0]["id"]]
     with hub.db.statements.record() as statements:
         answer = await decide(admin, program, "replay", {"ids": ids})
-    # The joins are told to the audit trail as well.
-    assert len(hot(statements)) <= 12, statements
+    # The joins are told to the audit trail as well. SQLite changes entities, and puts them into lists, by statements of their own.
+    assert len(hot(statements)) <= (14 if hub.db.dialect == "sqlite" else 12), statements
     body = answer.json()
     assert (answer.status_code, body["status"], body["done"]) == (200, "partial", 2)
     assert [one["outcome"] for one in body["results"]] == ["replayed", "refused", "replayed", "closed", "not-found"]

@@ -274,7 +274,7 @@ AND NOT EXISTS (SELECT 1 FROM listings o WHERE o.tenant_id = {tenant} AND o.posi
                 AND (o.type, o.form_key, o.area_id) {is_same} (l.type, l.form_key, l.area_id) {alone})"""
 
 _UNLISTED = f"""
-SELECT l.guid, l.changed_position FROM {{live}} l{_UNLISTED_WHERE}"""
+SELECT l.guid, l.changed_position FROM {{live}} l{_UNLISTED_WHERE} ORDER BY l.guid"""
 
 _LIST_UNLISTED = f"""
 {LIST} SELECT l.tenant_id, l.changed_position, l.guid, l.type, l.form_key, l.area_id FROM {{live}} l{_UNLISTED_WHERE}
