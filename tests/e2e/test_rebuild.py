@@ -126,7 +126,6 @@ async def test_rows_and_counts_that_do_not_follow_from_the_log_are_told(run: Run
         "  place in lists a: is missing",
         "  place in lists g: is missing",
         "  place in lists nobody: is missing",
-        "  search term a in words: is missing",
         "  search term nobody in words: does not follow from the log",
         "  count of Unknown: 0, by the log 1",
         "  count of household: 0, by the log 1",
