@@ -413,3 +413,13 @@ async def test_lists_take_a_constant_number_of_statements(admin: AsyncClient, vi
     # Counting comes on top where the page is not the whole list.
     assert all(now <= count + 1 for now, count in zip(after, before, strict=True))
     assert max(before) <= 6
+
+
+async def test_a_form_whose_name_is_as_long_as_a_beginning_is_not_taken_for_longer_ones(admin: AsyncClient) -> None:
+    program, name = await make_program(admin), "f" * 100
+    for number, form in enumerate((name, f"{name}g", name[:-1])):
+        await push(admin, program, make_event(entity=f"e-{number}", data={"entityName": form}))
+    for more in ({}, {"sort": "name"}, {"count": "exact"}, {"sort": "entityName"}):
+        answer = await admin.get("/api/entities", params={"configId": program, "entityName": name, **more})
+        assert [entity["guid"] for entity in answer.json()] == ["e-0"], more
+        assert answer.headers["X-Total-Count"] == "1"

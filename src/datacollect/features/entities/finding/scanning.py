@@ -13,7 +13,7 @@ from datacollect.db.portions import Portion
 from datacollect.features.entities.finding import statements
 from datacollect.features.entities.finding.criteria import Attribute, Criterion
 from datacollect.features.entities.finding.errors import SearchTooSlow
-from datacollect.features.entities.finding.pages import BY_GUID, MOST_LIST_BYTES, Key, Order, Sort
+from datacollect.features.entities.finding.pages import BY_GUID, MOST_LIST_BYTES, NEWEST, Key, Order
 from datacollect.features.entities.finding.planning import Way
 from datacollect.features.entities.finding.prefilter import condition_of, extracts
 from datacollect.features.entities.finding.statements import More, Sql
@@ -143,8 +143,8 @@ async def scan(
     deadline: Deadline,
 ) -> list[Row]:
     """Up to `limit` of those that belong, None: all of them, in order. A statement for each page that is gone through."""
-    if view.dialect == "postgresql" and order.sort is Sort.LAST_UPDATED and way.is_whole_program:
-        return await _scan_by_key(view, scope, way, judges, order, after, limit=limit, deadline=deadline)
+    if view.dialect == "postgresql" and order == NEWEST and way.is_whole_program:
+        return await _scan_by_key(view, scope, way, judges, after, limit=limit, deadline=deadline)
     return await _scan_in_order(view, scope, way, judges, order, after, limit=limit, deadline=deadline)
 
 
@@ -153,49 +153,52 @@ async def _scan_by_key(
     scope: TenantScope,
     way: Way,
     judges: Judges,
-    order: Order,
     after: Key | None,
     *,
     limit: int | None,
     deadline: Deadline,
 ) -> list[Row]:
-    """As `scan`, of a program as a whole: what changed last in the order of changes, and if that is not enough, all that is
-    left in the order of the table's key, from which the first in order are kept.
+    """As `scan`, of a program as a whole, what changed last first: what changed shortly before in that order, and if that is
+    not enough, all that is left in the order of the table's key, from which the first are kept.
 
     To come to each entity from its place in lists takes PostgreSQL three times as long as to walk through them.
     """
-    newest = await _newest(view, scope)
-    behind = max(0, newest - LATEST) if order.descending else newest
-    kept: list[Row] = []
-    if order.descending:
-        latest = way.latest(behind)
-        kept = await _scan_in_order(view, scope, latest, judges, order, after, limit=limit, deadline=deadline)
-        if limit is not None and len(kept) == limit:
-            return kept
+    begin = await _newest(view, scope) if after is None else int(after[0])
+    behind = max(0, begin - LATEST - 1)
+    near = way.latest(behind)
+    kept = await _scan_in_order(view, scope, near, judges, NEWEST, after, limit=limit, deadline=deadline)
+    if len(kept) == limit or not behind:
+        return kept
+    kept = [row[: len(_KEY_COLUMNS)] for row in kept]
 
     def others(sql: Sql, row: str) -> Sequence[str]:
-        return [*judges.conditions(sql, row), *statements.further_on(sql, order, after, row=row, through=behind)]
+        return [*judges.conditions(sql, row), statements.changed_up_to(sql, behind, row=row)]
 
     at: Key | None = None
     while True:
         await asyncio.sleep(0)
         assert deadline.left
         rows, is_cut = await _read(view, scope, way, judges, BY_GUID, at, limit=_LONGEST_PAGE, more=others)
-        kept += await asyncio.to_thread(_sift, rows, judges.accepts, len(rows))
-        if limit is not None and len(kept) > limit + _LONGEST_PAGE:
-            kept = _first(kept, order, limit)
+        kept = await asyncio.to_thread(_first_of, kept, rows, judges.accepts, limit)
         if len(rows) < _LONGEST_PAGE and not is_cut:
-            return _first(kept, order, limit)
+            return (await asyncio.to_thread(_newest_first, kept))[:limit]
         at = key_in(rows[-1], BY_GUID)
+
+
+def _first_of(kept: list[Row], rows: Sequence[Row], accepts: Callable[[Row], bool], limit: int | None) -> list[Row]:
+    """Those that are kept and those of the others that belong; of more than twice as many as are wanted the first. Of each
+    what its key is made of: the rest may be large."""
+    kept = kept + [row[: len(_KEY_COLUMNS)] for row in rows if accepts(row)]
+    return kept if limit is None or len(kept) <= 2 * limit else _newest_first(kept)[:limit]
+
+
+def _newest_first(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: key_in(row, NEWEST), reverse=True)
 
 
 async def _newest(view: Reading, scope: TenantScope) -> int:
     sql = Sql(view.dialect, scope)
     return int((await view.fetch(statements.newest_position(sql), *sql.values))[0][0])
-
-
-def _first(rows: list[Row], order: Order, limit: int | None) -> list[Row]:
-    return sorted(rows, key=lambda row: key_in(row, order), reverse=order.descending)[:limit]
 
 
 async def _scan_in_order(

@@ -15,7 +15,7 @@ from datacollect.features.entities.finding.filters import EVERYTHING, ListFilter
 from datacollect.features.entities.finding.pages import Key, Order, Sort
 from datacollect.features.entities.indexing.lookups import Lookup
 from datacollect.features.entities.indexing.values import Range
-from datacollect.features.entities.keys import form_key
+from datacollect.features.entities.keys import LONGEST_KEY, form_key
 from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.identity import TenantScope
@@ -183,7 +183,8 @@ def forms_are(sql: Sql, names: Collection[str], *, row: str = "e") -> list[str]:
     """The index has the beginnings of names: those that are longer are looked at themselves."""
     keys = {form_key(name) for name in names}
     found = [sql.among(f"{row}.form_key", keys)]
-    return found if keys == set(names) else [*found, sql.among(f"{row}.entity_name", names)]
+    # One that is as long as a beginning is may be that of others.
+    return found if all(len(name) < LONGEST_KEY for name in names) else [*found, sql.among(f"{row}.entity_name", names)]
 
 
 def is_within(sql: Sql, reach: Reach, *, row: str = "e") -> str:
@@ -509,10 +510,8 @@ def _columns_of(order: Order, row: str) -> Sequence[str]:
     return [f"{row}.{named.get(column, column)}" for column in order.sort.columns]
 
 
-def further_on(sql: Sql, order: Order, after: Key | None, *, row: str, through: int) -> list[str]:
-    """Conditions on entities that were last changed up to a position, and are behind a key in an order."""
-    found = [f"{row}.changed_position <= {sql.bind(through, 'bigint')}"]
-    return found if after is None else [*found, _behind(sql, order, after, row)]
+def changed_up_to(sql: Sql, position: int, *, row: str) -> str:
+    return f"{row}.changed_position <= {sql.bind(position, 'bigint')}"
 
 
 def newest_position(sql: Sql) -> str:
