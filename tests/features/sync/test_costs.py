@@ -212,7 +212,8 @@ async def test_what_the_log_holds_under_a_guid_is_compared_once_however_often_th
     short = [event | {"data": {"number": 2**60}} for event in held]
     (least, once), (statements, often), (_, far) = [await counted(events) for events in (one, one * 20, short)]
     assert statements == least
-    assert (often - once) / 19 <= 2200, "two for each field that is sent"
+    # Nor three, and beside it there may be some of what works behind pushes.
+    assert (often - once) / 19 <= 2600, "two for each field that is sent"
     assert far <= 10_000, "what is so much shorter is not what was rounded"
 
 
